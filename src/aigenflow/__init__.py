@@ -1,0 +1,1 @@
+"""Business plans and R&D proposals written by four AI agents, at the lowest honest cost."""
