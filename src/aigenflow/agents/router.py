@@ -1,0 +1,136 @@
+"""The life of one request.
+
+request -> route -> cache? -> gateway (limits, retries, breaker) -> go on where it was cut
+        -> agent down: its fallback, told to whoever watches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from gettext import gettext as _
+from typing import Protocol, TypeAlias
+
+from aigenflow.agents.continuation import MAX_CONTINUATIONS, join_answers
+from aigenflow.agents.routes import Cast
+from aigenflow.core.errors import GatewayError, RefusedError, TruncatedAnswerError
+from aigenflow.core.events import FellBack, OnEvent, TaskStarted, TextArrived, ignore_event
+from aigenflow.core.models import AgentRequest, FinishReason, GatewayResponse, Route
+
+Buy: TypeAlias = Callable[[], Awaitable[GatewayResponse]]
+
+
+class Caller(Protocol):
+    """Reaches the model of a route: limits, retries and breaker included."""
+
+    async def send(
+        self, request: AgentRequest, route: Route, on_text: Callable[[int], None]
+    ) -> GatewayResponse:
+        """Ask; raise a :class:`~aigenflow.core.errors.GatewayError` where no answer came."""
+        ...
+
+
+class ResponseCache(Protocol):
+    """Remembers answers, so that none is bought twice."""
+
+    async def answer(self, request: AgentRequest, route: Route, buy: Buy) -> GatewayResponse:
+        """The remembered answer, else what ``buy`` returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole answer, who gave it, and why somebody else did not (empty if nobody failed)."""
+
+    response: GatewayResponse
+    route: Route
+    fell_back_because: str = ""
+
+
+class Router:
+    """Brings each request to its agent and the answer back."""
+
+    def __init__(
+        self,
+        cast: Cast,
+        caller: Caller,
+        *,
+        cache: ResponseCache | None = None,
+        switch_on_refusal: bool = False,
+        on_event: OnEvent = ignore_event,
+    ) -> None:
+        self.cast = cast
+        self._caller = caller
+        self._cache = cache
+        self._switch_on_refusal = switch_on_refusal
+        self._on_event = on_event
+
+    async def ask(self, request: AgentRequest) -> Answer:
+        """One whole answer, from the request's agent or from its fallback.
+
+        Raises the first agent's :class:`~aigenflow.core.errors.GatewayError` where nobody could
+        answer; a note on it names the fallback's failure.
+        """
+        route = self.cast.routes[request.agent]
+        self._on_event(TaskStarted(phase=request.phase, task=request.task, route=route))
+        try:
+            return Answer(response=await self._whole_answer(request, route), route=route)
+        except GatewayError as error:
+            understudy = self.cast.for_fallback(route)
+            if understudy is None or not self._may_switch(error):
+                raise
+            self._on_event(
+                FellBack(
+                    phase=request.phase,
+                    task=request.task,
+                    agent=route.actor,
+                    to=understudy,
+                    reason=error.message,
+                )
+            )
+            try:
+                response = await self._whole_answer(request, understudy)
+            except GatewayError as second:
+                error.add_note(
+                    _("{agent} did not answer either: {problem}").format(
+                        agent=understudy.actor, problem=second.message
+                    )
+                )
+                raise error from second
+            return Answer(response=response, route=understudy, fell_back_because=error.message)
+
+    def _may_switch(self, error: GatewayError) -> bool:
+        return self._switch_on_refusal or not isinstance(error, RefusedError)
+
+    async def _whole_answer(self, request: AgentRequest, route: Route) -> GatewayResponse:
+        """An answer that is not cut: one that reached its length limit is asked to go on."""
+        answer = await self._answer(request, route)
+        for _round in range(MAX_CONTINUATIONS):
+            if answer.finish_reason is not FinishReason.LENGTH:
+                return answer
+            rest = await self._answer(replace(request, answer_so_far=answer.content), route)
+            answer = join_answers(answer, rest)
+        if answer.finish_reason is FinishReason.LENGTH:
+            raise TruncatedAnswerError(
+                _("{model} did not finish {task} within its output limit.").format(
+                    model=route.model, task=request.task
+                ),
+                hint=_("Use a model with longer answers, or a shorter template."),
+                provider=route.backend.value,
+                response=answer,
+            )
+        return answer
+
+    async def _answer(self, request: AgentRequest, route: Route) -> GatewayResponse:
+        async def buy() -> GatewayResponse:
+            answer = await self._caller.send(request, route, on_text)
+            return answer.model_copy(update={"agent": route.actor, "backend": route.backend})
+
+        def on_text(characters: int) -> None:
+            self._on_event(
+                TextArrived(phase=request.phase, task=request.task, characters=characters)
+            )
+
+        if self._cache is None:
+            return await buy()
+        return await self._cache.answer(request, route, buy)

@@ -1,0 +1,319 @@
+"""The program put together: settings in, sessions and answers out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from gettext import gettext as _
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aigenflow.agents.router import Answer, Router
+from aigenflow.agents.routes import Cast, LocalServer, cast_roles
+from aigenflow.core.clock import Clock, SystemClock
+from aigenflow.core.config import AgentSettings, Settings
+from aigenflow.core.errors import AigenflowError, GatewayError, InputError
+from aigenflow.core.events import OnEvent, Warned, ignore_event
+from aigenflow.core.keys import find_key
+from aigenflow.core.models import AgentRequest, AgentType, Backend, DocumentType, Language, Route
+from aigenflow.engine.local import LocalEngine, LocalSession
+from aigenflow.engine.models import SessionSpec, SessionState
+from aigenflow.gateway.registry import Gateways, can_be_reached
+from aigenflow.pipeline.base import PhaseContext
+from aigenflow.pipeline.orchestrator import run_pipeline, task_titles
+from aigenflow.templates.drafting import Drafter
+from aigenflow.templates.loader import load_outline
+from aigenflow.templates.prompts import PromptLibrary
+
+MIN_TOPIC_CHARACTERS = 6
+MAX_TOPIC_CHARACTERS = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a user asks for, checked by :meth:`App.start`."""
+
+    topic: str
+    document_type: DocumentType
+    template: str
+    language: Language
+    brief: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCheck:
+    """Whether one agent can be used. ``problem`` is empty where it can."""
+
+    route: Route
+    has_key: bool
+    problem: str = ""
+    hint: str = ""
+
+
+class App:
+    """Everything a command or a caller needs, opened once and closed at the end.
+
+    >>> async def write(topic: str) -> Path:
+    ...     settings = load_settings(home_directory())
+    ...     async with App(settings, home=home_directory()) as app:
+    ...         return await app.write(app.start(Assignment(topic=topic, ...)))
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        home: Path,
+        clock: Clock | None = None,
+        on_event: OnEvent = ignore_event,
+    ) -> None:
+        self.settings = settings
+        self.engine = LocalEngine(settings.output_dir, clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._templates = home / "templates"
+        self._on_event = on_event
+        self._gateways = Gateways(settings, self._find_key, Drafter(self._templates), self._clock)
+        self._cast: Cast | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._gateways.aclose()
+
+    def start(self, assignment: Assignment) -> LocalSession:
+        """Begin a session. Raises :class:`~aigenflow.core.errors.InputError`."""
+        return self.engine.create(self._spec(assignment))
+
+    def branch(self, assignment: Assignment, from_phase: int, parent: str = "") -> LocalSession:
+        """Begin a session that keeps the results of an earlier one before ``from_phase``.
+
+        Without ``parent``, it is the newest session with the same assignment. Raises
+        :class:`~aigenflow.core.errors.InputError` where there is none that got so far.
+        """
+        wanted = parent or self._newest_like(assignment, from_phase)
+        done = {record.phase for record in self.engine.results(wanted)}
+        missing = [n for n in range(1, from_phase) if n not in done]
+        if missing:
+            raise InputError(
+                _("Session {id} has no results of phase {phase} yet.").format(
+                    id=wanted, phase=missing[0]
+                ),
+                hint=_("`aigenflow resume {id}` finishes it.").format(id=wanted),
+            )
+        return self.engine.branch(wanted, self._spec(assignment, wanted, from_phase))
+
+    async def write(self, session: LocalSession) -> Path:
+        """Do what is left of ``session``; return the path of the finished document."""
+        spec = session.spec
+        cast = await self.cast()
+        outline = load_outline(
+            spec.document_type, spec.template, spec.language, user_dir=self._templates
+        )
+        notices = (*describe_cast(cast), *_mixing_notice(session, cast))
+        run = PhaseContext(
+            runner=session,
+            asker=self._router(cast),
+            prompts=PromptLibrary(self._templates),
+            outline=outline,
+            titles=task_titles(spec.language),
+            clock=self._clock,
+            on_event=self._on_event,
+        )
+        session.watch(lambda notice: self._on_event(Warned(message=notice)))
+        return await run_pipeline(run, notices, session.notices)
+
+    async def ask(self, request: AgentRequest) -> Answer:
+        """One request through the whole router."""
+        return await self._router(await self.cast()).ask(request)
+
+    async def cast(self) -> Cast:
+        """Who plays whom in this run, decided once."""
+        if self._cast is None:
+            self._cast = self._without_local()
+            if self._cast.is_offline and self.settings.local.discover:
+                local = await self._find_local_server()
+                self._cast = cast_roles(self.settings.agents, self._is_reachable, local)
+        return self._cast
+
+    async def check(self) -> tuple[AgentCheck, ...]:
+        """Try every agent's address and key with a call that costs nothing."""
+        cast = await self.cast()
+        return tuple([await self._check_route(cast.routes[agent]) for agent in AgentType])
+
+    def _router(self, cast: Cast) -> Router:
+        return Router(
+            cast,
+            self._gateways,
+            switch_on_refusal=self.settings.retry.switch_on_refusal,
+            on_event=self._on_event,
+        )
+
+    def _without_local(self) -> Cast:
+        return cast_roles(self.settings.agents, self._is_reachable)
+
+    def _find_key(self, agent: AgentSettings) -> str | None:
+        return find_key(agent.api_key_env, use_keyring=self.settings.use_keyring)
+
+    def _is_reachable(self, agent: AgentSettings) -> bool:
+        return can_be_reached(agent, self._find_key)
+
+    async def _find_local_server(self) -> LocalServer | None:
+        """The local server and its model; ``None`` where nothing answers."""
+        local = self.settings.local
+        probe = Route(
+            agent=AgentType.CLAUDE,
+            actor=AgentType.CLAUDE,
+            backend=Backend.COMPATIBLE,
+            model="",
+            base_url=local.base_url,
+        )
+        try:
+            models = await self._gateways.of(probe).list_models()
+        except GatewayError:
+            return None
+        model = local.model or next(iter(models), None)
+        return LocalServer(base_url=local.base_url, model=model) if model else None
+
+    async def _check_route(self, route: Route) -> AgentCheck:
+        settings = self.settings.agents.of(route.actor)
+        has_key = self._find_key(settings) is not None
+        try:
+            models = await self._gateways.of(route).list_models()
+        except AigenflowError as error:
+            return AgentCheck(route=route, has_key=has_key, problem=error.message, hint=error.hint)
+        if models and route.model not in models and route.backend is not Backend.OFFLINE:
+            return AgentCheck(
+                route=route,
+                has_key=has_key,
+                problem=_("The server does not list the model {model}.").format(model=route.model),
+                hint=_("Set agents.{agent}.model to one of: {models}").format(
+                    agent=route.actor, models=", ".join(models[:8])
+                ),
+            )
+        return AgentCheck(route=route, has_key=has_key)
+
+    def _spec(self, assignment: Assignment, parent: str = "", from_phase: int = 1) -> SessionSpec:
+        topic = check_topic(assignment.topic)
+        load_outline(
+            assignment.document_type,
+            assignment.template,
+            assignment.language,
+            user_dir=self._templates,
+        )
+        return SessionSpec(
+            session=self.engine.new_id(),
+            topic=topic,
+            document_type=assignment.document_type,
+            template=assignment.template,
+            language=assignment.language,
+            brief=assignment.brief,
+            created=self._clock.now(),
+            parent=parent,
+            from_phase=from_phase,
+        )
+
+    def _newest_like(self, assignment: Assignment, from_phase: int) -> str:
+        def same(state: SessionState) -> bool:
+            spec = state.spec
+            return (
+                spec.topic == assignment.topic.strip()
+                and spec.document_type is assignment.document_type
+                and spec.template == assignment.template
+                and spec.language is assignment.language
+                and from_phase - 1 <= len(state.completed_phases)
+            )
+
+        found = next((s.spec.session for s in self.engine.sessions() if same(s)), None)
+        if found is None:
+            raise InputError(
+                _("No earlier session on this topic has finished phase {phase}.").format(
+                    phase=from_phase - 1
+                ),
+                hint=_("Name one with --session, or run without --from-phase."),
+            )
+        return found
+
+
+def check_topic(topic: str) -> str:
+    """``topic`` without white space around it.
+
+    Raises :class:`~aigenflow.core.errors.InputError` where no document can come of it.
+    """
+    text = topic.strip()
+    hint = _('For example: --topic "Subscription meal kits for people with diabetes"')
+    if len(text) < MIN_TOPIC_CHARACTERS:
+        raise InputError(
+            _("The topic has {count} characters; at least {least} are needed.").format(
+                count=len(text), least=MIN_TOPIC_CHARACTERS
+            ),
+            hint=hint,
+        )
+    if len(text) > MAX_TOPIC_CHARACTERS:
+        raise InputError(
+            _("The topic has {count} characters; at most {most} are taken.").format(
+                count=len(text), most=MAX_TOPIC_CHARACTERS
+            ),
+            hint=_("Put details into a file and give it with --brief FILE."),
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            _("The topic has characters that are not valid Unicode."),
+            hint=_("Type it again, or check the encoding of your terminal (UTF-8)."),
+        ) from None
+    if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in text):
+        raise InputError(_("The topic has control characters in it."), hint=hint)
+    return text
+
+
+def describe_cast(cast: Cast) -> tuple[str, ...]:
+    """Sentences for the user on who plays whom, where that is not what they would assume."""
+    if cast.is_offline:
+        return (
+            _(
+                "No AI model can be reached, so the offline drafter writes a working draft. "
+                "No AI wrote it."
+            ),
+        )
+    by_route: dict[str, list[str]] = {}
+    for agent, route in cast.routes.items():
+        if route.actor is not agent or route.backend is Backend.OFFLINE:
+            name = route.actor.value if route.backend is not Backend.OFFLINE else "offline"
+            by_route.setdefault(name, []).append(agent.value)
+    notices = [
+        _("{actor} plays {roles}, which cannot be reached (no key).").format(
+            actor=actor, roles=", ".join(roles)
+        )
+        for actor, roles in by_route.items()
+    ]
+    if all(route.backend is Backend.COMPATIBLE for route in cast.routes.values()):
+        route = cast.routes[AgentType.CLAUDE]
+        notices.append(
+            _("All roles are played by {model} at {url}.").format(
+                model=route.model, url=route.base_url
+            )
+        )
+    if cast.is_mixed:
+        notices.append(_("Some answers come from the offline drafter, which is not an AI."))
+    return tuple(notices)
+
+
+def _mixing_notice(session: LocalSession, cast: Cast) -> tuple[str, ...]:
+    """Said when a session goes on with other means than it began with."""
+    before = {record.response.backend for record in session.records()}
+    now = {route.backend for route in cast.routes.values()}
+    if not before or (Backend.OFFLINE in before) == (Backend.OFFLINE in now):
+        return ()
+    return (
+        _(
+            "This session's earlier results and its next ones do not come from the same kind of "
+            "author: one of them is the offline drafter."
+        ),
+    )

@@ -1,0 +1,43 @@
+"""Options that several commands share, worded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from gettext import gettext as _
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+Decorator = Callable[[_F], _F]
+
+
+def output_dir() -> Decorator[Any]:
+    """``--output-dir``: where the sessions are."""
+    return click.option(
+        "--output-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help=_("Folder of the sessions. Default: the setting output_dir (output)."),
+    )
+
+
+def as_json() -> Decorator[Any]:
+    """``--json``: for scripts."""
+    return click.option("--json", "as_json", is_flag=True, help=_("Print one JSON value."))
+
+
+def quiet() -> Decorator[Any]:
+    """``--quiet``: no progress."""
+    return click.option("--quiet", "-q", is_flag=True, help=_("Show no progress, only warnings."))
+
+
+def trust_base_url() -> Decorator[Any]:
+    """``--trust-base-url``: leave for a host."""
+    return click.option(
+        "--trust-base-url",
+        "trusted_hosts",
+        metavar="HOST",
+        multiple=True,
+        help=_("Allow a base URL on this host although it is private or not the provider's."),
+    )

@@ -1,0 +1,48 @@
+"""``aigenflow resume``: go on where a session stopped."""
+
+from __future__ import annotations
+
+from gettext import gettext as _
+from pathlib import Path
+
+import click
+
+from aigenflow.cli import options
+from aigenflow.cli.console import read_settings
+
+
+@click.command(
+    "resume",
+    help=_(
+        "Go on with a session. What is finished is not asked or paid again; a phase result that "
+        "you edited is used, and what follows from it is done anew."
+    ),
+)
+@click.argument("session")
+@click.option(
+    "--retry-failed", is_flag=True, help=_("Try again a step that failed in five runs in a row.")
+)
+@options.output_dir()
+@options.quiet()
+@options.as_json()
+@options.trust_base_url()
+def command(
+    session: str,
+    retry_failed: bool,
+    output_dir: Path | None,
+    quiet: bool,
+    as_json: bool,
+    trusted_hosts: tuple[str, ...],
+) -> None:
+    from aigenflow.app import App
+    from aigenflow.cli.writing import write_session
+    from aigenflow.engine.local import LocalSession
+
+    def take(app: App) -> LocalSession:
+        taken = app.engine.open(session)
+        if retry_failed:
+            taken.forgive()
+        return taken
+
+    settings, home = read_settings(output_dir=output_dir, trusted_hosts=trusted_hosts)
+    write_session(settings, home, take, quiet=quiet, as_json=as_json)

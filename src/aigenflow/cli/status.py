@@ -1,0 +1,113 @@
+"""``aigenflow status``: where sessions stand."""
+
+from __future__ import annotations
+
+import json
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aigenflow.cli import options
+from aigenflow.cli.console import printable, read_settings
+
+if TYPE_CHECKING:
+    from aigenflow.engine.local import LocalEngine
+    from aigenflow.engine.models import SessionState
+
+
+@click.command("status", help=_("List the sessions, or show one."))
+@click.argument("session", required=False)
+@options.output_dir()
+@options.as_json()
+def command(session: str | None, output_dir: Path | None, as_json: bool) -> None:
+    from aigenflow.core.clock import SystemClock
+    from aigenflow.engine.local import LocalEngine
+
+    settings, _home = read_settings(output_dir=output_dir)
+    engine = LocalEngine(settings.output_dir, SystemClock())
+    if session is not None:
+        _show_one(engine, session, as_json=as_json)
+        return
+    states = engine.sessions()
+    if as_json:
+        click.echo(json.dumps([_summary(state) for state in states], ensure_ascii=False, indent=2))
+    elif not states:
+        click.echo(_("No sessions in {folder}.").format(folder=settings.output_dir))
+    else:
+        _print_table(states)
+
+
+def _summary(state: SessionState) -> dict[str, object]:
+    spec = state.spec
+    return {
+        "session": spec.session,
+        "status": state.status.value,
+        "phase": state.current_phase,
+        "completed_phases": state.completed_phases,
+        "topic": spec.topic,
+        "document_type": spec.document_type.value,
+        "template": spec.template,
+        "language": spec.language.value,
+        "created": spec.created.isoformat(),
+        "updated": state.updated.isoformat(),
+        "message": state.message,
+    }
+
+
+def _status_word(state: SessionState) -> str:
+    words = {
+        "running": _("running"),
+        "stopped": _("stopped"),
+        "interrupted": _("interrupted"),
+        "completed": _("completed"),
+    }
+    return words[state.status.value]
+
+
+def _print_table(states: tuple[SessionState, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="")
+    for title in (_("Session"), _("Status"), _("Phases"), _("Topic")):
+        table.add_column(title, no_wrap=title != _("Topic"))
+    for state in states:
+        done = f"{len(state.completed_phases)}/5"
+        topic = printable(" ".join(state.spec.topic.split()))[:80]
+        table.add_row(state.spec.session, _status_word(state), done, topic)
+    Console(markup=False, highlight=False).print(table)
+
+
+def _show_one(engine: LocalEngine, session: str, *, as_json: bool) -> None:
+    state = engine.read(session)
+    records = engine.results(session)
+    if as_json:
+        tasks = [
+            {
+                "phase": record.phase,
+                "task": record.task,
+                "played_by": record.actor.value,
+                "model": record.response.model,
+                "tokens": record.response.tokens_used,
+                "finished": record.finished.isoformat(),
+            }
+            for record in records
+        ]
+        click.echo(json.dumps({**_summary(state), "tasks": tasks}, ensure_ascii=False, indent=2))
+        return
+    click.echo(printable(f"{session}: {_status_word(state)}\n  {state.spec.topic}"))
+    for record in records:
+        click.echo(
+            _("  phase {phase} {task}: {who} ({model}), {count} tokens").format(
+                phase=record.phase,
+                task=record.task,
+                who=record.actor,
+                model=record.response.model,
+                count=record.response.tokens_used,
+            )
+        )
+    if state.message:
+        click.echo(printable(state.message), err=True)
+    click.echo(_("Folder: {path}").format(path=engine.folder(session)))

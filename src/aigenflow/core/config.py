@@ -1,0 +1,310 @@
+"""The settings: every key a user or a script can rely on, and where its value comes from.
+
+Shipped defaults < ``~/.aigenflow/config.yaml`` < ``./aigenflow.yaml`` < ``AIGENFLOW_*`` < flags.
+In the environment, ``__`` stands between levels: ``AIGENFLOW_AGENTS__CLAUDE__MODEL``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from gettext import gettext as _
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from aigenflow.core.errors import ConfigError
+from aigenflow.core.models import AgentType, Backend
+from aigenflow.core.yaml import read_yaml
+
+ENV_PREFIX = "AIGENFLOW_"
+PROJECT_FILE = "aigenflow.yaml"
+_OUTSIDE_SETTINGS = frozenset({"HOME", "UI_LANG"})
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FeatureSettings(_Group):
+    """The three pillars, each with its switch."""
+
+    caching_enabled: bool = True
+    batch_processing_enabled: bool = True
+    monitoring_enabled: bool = True
+
+
+class AgentSettings(_Group):
+    """How one role is reached.
+
+    ``api_key_env`` names the environment variable that holds the key. Limits are per minute and
+    per process; ``null`` is no limit. ``options`` is passed through to the provider's request.
+    """
+
+    backend: Backend
+    model: str = Field(min_length=1, max_length=200)
+    base_url: str | None = None
+    api_key_env: str
+    context_window_tokens: int | None = Field(default=None, ge=1024)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    concurrency: int = Field(default=8, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class AgentsSettings(_Group):
+    """The four roles."""
+
+    claude: AgentSettings = AgentSettings(
+        backend=Backend.ANTHROPIC, model="claude-sonnet-5-5", api_key_env="ANTHROPIC_API_KEY"
+    )
+    chatgpt: AgentSettings = AgentSettings(
+        backend=Backend.OPENAI, model="gpt-6.1-sol", api_key_env="OPENAI_API_KEY"
+    )
+    gemini: AgentSettings = AgentSettings(
+        backend=Backend.GEMINI, model="gemini-3.8-flash", api_key_env="GEMINI_API_KEY"
+    )
+    perplexity: AgentSettings = AgentSettings(
+        backend=Backend.PERPLEXITY, model="perplexity/sonar", api_key_env="PERPLEXITY_API_KEY"
+    )
+
+    def of(self, agent: AgentType) -> AgentSettings:
+        """The settings of one role."""
+        settings: AgentSettings = getattr(self, agent.value)
+        return settings
+
+
+class LocalSettings(_Group):
+    """The OpenAI-compatible server that is used when no key is set.
+
+    ``model`` null takes the first model that the server lists.
+    """
+
+    discover: bool = True
+    base_url: str = "http://127.0.0.1:11434/v1"
+    model: str | None = None
+
+
+class CacheSettings(_Group):
+    """The response cache. ``normalize: none`` keeps apart what differs in case or spacing."""
+
+    url: str = "file:"
+    ttl_hours: float = Field(default=24, gt=0)
+    ttl_hours_by_phase: dict[int, float] = Field(default_factory=dict)
+    max_size_mb: float = Field(default=500, gt=0)
+    normalize: Literal["specified", "none"] = "specified"
+    compression: bool = False
+    encryption: bool = False
+
+
+class BatchSettings(_Group):
+    """The request queue."""
+
+    max_batch_size: int = Field(default=5, ge=1)
+    max_wait_seconds: float = Field(default=2.0, ge=0)
+
+
+class BudgetSettings(_Group):
+    """Limits in US dollars; ``null`` is no limit. ``thresholds`` are per cent."""
+
+    daily_usd: float | None = Field(default=None, ge=0)
+    weekly_usd: float | None = Field(default=None, ge=0)
+    monthly_usd: float | None = Field(default=None, ge=0)
+    session_usd: float | None = Field(default=None, ge=0)
+    thresholds: tuple[int, ...] = (50, 75, 90, 100)
+    on_exceed: Literal["stop", "warn"] = "stop"
+    timezone: str = "local"
+
+
+class TimeoutSettings(_Group):
+    """Limits of one call, in seconds."""
+
+    connect_seconds: float = Field(default=5, gt=0)
+    first_event_seconds: float = Field(default=120, gt=0)
+    idle_seconds: float = Field(default=60, gt=0)
+    total_seconds: float = Field(default=900, gt=0)
+
+
+class RetrySettings(_Group):
+    """The one retry layer. ``switch_on_refusal`` lets another agent answer what one refused."""
+
+    attempts: int = Field(default=3, ge=1, le=10)
+    base_seconds: float = Field(default=1, ge=0)
+    cap_seconds: float = Field(default=60, ge=0)
+    max_retry_after_seconds: float = Field(default=120, ge=0)
+    switch_on_refusal: bool = False
+
+
+class NetworkSettings(_Group):
+    """``trusted_hosts`` may be reached although they are private or not the provider's own."""
+
+    trusted_hosts: tuple[str, ...] = ()
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured, checked."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+    features: FeatureSettings = FeatureSettings()
+    agents: AgentsSettings = AgentsSettings()
+    local: LocalSettings = LocalSettings()
+    cache: CacheSettings = CacheSettings()
+    batch: BatchSettings = BatchSettings()
+    budget: BudgetSettings = BudgetSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retry: RetrySettings = RetrySettings()
+    network: NetworkSettings = NetworkSettings()
+    output_dir: Path = Path("output")
+    use_keyring: bool = False
+
+
+def home_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where aigenflow keeps what outlives a run: ``AIGENFLOW_HOME``, else ``~/.aigenflow``."""
+    moved = environ.get(ENV_PREFIX + "HOME")
+    return Path(moved).expanduser() if moved else Path.home() / ".aigenflow"
+
+
+def user_file(home: Path) -> Path:
+    """The user's settings file."""
+    return home / "config.yaml"
+
+
+def load_settings(
+    home: Path,
+    project: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    user: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Put the layers together.
+
+    ``project`` is the folder that may hold ``aigenflow.yaml``; ``flags`` is a nested mapping that
+    wins over everything; ``user`` stands in for the user's file where a change is tried out.
+
+    Raises :class:`~aigenflow.core.errors.ConfigError` naming the key, its value and its source.
+    """
+    layers = [_read_layer(project / PROJECT_FILE)] if project else []
+    layers.append(_read_layer(user_file(home)) if user is None else dict(user))
+    _refuse_unknown_variables(os.environ)
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            files = (InitSettingsSource(settings_cls, layer) for layer in layers)
+            return (init_settings, env_settings, *files)
+
+    try:
+        return Layered(**dict(flags or {}))
+    except ValidationError as error:
+        raise _config_error(error) from error
+
+
+def leaf_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Every dotted key that holds a value, in the order of the settings."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from leaf_keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def full_key(name: str) -> str:
+    """The dotted key that ``name`` stands for: in full, or any unambiguous ending of it.
+
+    Raises :class:`~aigenflow.core.errors.ConfigError` with the nearest keys.
+    """
+    keys = tuple(leaf_keys())
+    matches = [key for key in keys if key == name or key.endswith("." + name)]
+    if name in matches:
+        return name
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigError(
+            _("{name} could be any of: {keys}").format(name=name, keys=", ".join(matches)),
+            hint=_("Write the key in full."),
+        )
+    raise ConfigError(
+        _("There is no setting called {name}.").format(name=name), hint=_nearest_hint(name, keys)
+    )
+
+
+def _nearest_hint(name: str, keys: Iterable[str]) -> str:
+    endings = {
+        key.split(".", depth)[-1]: key for key in keys for depth in range(key.count(".") + 1)
+    }
+    near = difflib.get_close_matches(name, endings, n=1, cutoff=0.5)
+    if near:
+        return _("Did you mean {key}?").format(key=endings[near[0]])
+    return _("`aigenflow config list` shows every setting.")
+
+
+def _read_layer(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    value = read_yaml(path)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(
+            _("{path} must hold settings by name, like `cache: {{ttl_hours: 24}}`.").format(
+                path=path
+            )
+        )
+    return value
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    groups = tuple(Settings.model_fields)
+    for variable in environ:
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        rest = variable.removeprefix(ENV_PREFIX)
+        first = rest.split("__")[0].lower()
+        if rest in _OUTSIDE_SETTINGS or first in groups or rest.startswith("TEST_"):
+            continue
+        near = difflib.get_close_matches(first, groups, n=1)
+        raise ConfigError(
+            _("The environment variable {name} is not a setting.").format(name=variable),
+            hint=_("Did you mean {key}?").format(key=ENV_PREFIX + near[0].upper())
+            if near
+            else _("`aigenflow config list` shows every setting."),
+        )
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        message = _("There is no setting called {name}.").format(name=key)
+        return ConfigError(message, hint=_nearest_hint(key, leaf_keys()))
+    value = first.get("input")
+    shown = "" if isinstance(value, dict) else f" ({str(value)[:80]!r})"
+    return ConfigError(
+        _("The setting {key}{value} cannot be used: {problem}").format(
+            key=key, value=shown, problem=first["msg"]
+        ),
+        hint=_("`aigenflow config show` prints the settings in force."),
+    )

@@ -1,0 +1,61 @@
+"""The command line assembled. Exceptions become exit codes here, once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from gettext import gettext as _
+from typing import NoReturn
+
+from aigenflow.core.language import choose_language, speak
+
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit code.
+
+    0 done; 1 a bug; 2 wrong use or configuration; 3 over budget; 4 a provider failed; 5 stopped,
+    can be resumed; 6 the session's folder; 130 interrupted by Ctrl-C; 143 terminated.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    speak(choose_language(arguments, os.environ))
+    sys.exit(_run(list(arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    import click
+
+    from aigenflow.cli.console import TerminatedError, report_bug, report_error
+    from aigenflow.cli.root import build_cli
+    from aigenflow.core.errors import AigenflowError
+
+    as_json, debug = "--json" in arguments, "--debug" in arguments
+    try:
+        result = build_cli().main(args=arguments, prog_name="aigenflow", standalone_mode=False)
+        sys.stdout.flush()
+    except AigenflowError as error:
+        if debug:
+            raise
+        report_error(error, as_json=as_json)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(_("Stopped."), err=True)
+        return EXIT_INTERRUPTED
+    except TerminatedError:
+        return EXIT_TERMINATED
+    except BrokenPipeError:  # the reader of a pipe went away: nothing is left to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the outermost edge: every bug ends here, named
+        if debug:
+            raise
+        report_bug(error)
+        return EXIT_BUG
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,242 @@
+"""One phase, whichever it is: ask its tasks in waves, remember every answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from gettext import gettext as _
+from typing import Protocol
+
+from aigenflow.agents.router import Answer
+from aigenflow.agents.routes import Cast
+from aigenflow.core.canonical import fingerprint
+from aigenflow.core.clock import Clock
+from aigenflow.core.errors import AigenflowError, GatewayError, PhaseFailedError
+from aigenflow.core.events import ContextShortened, OnEvent, PhaseStarted, TaskFinished
+from aigenflow.core.markers import as_shared
+from aigenflow.core.models import AgentRequest, ContextDocument, ContextKind, Language
+from aigenflow.engine.models import SessionSpec, StepRecord, digest
+from aigenflow.engine.runner import Runner, Step
+from aigenflow.pipeline.context import fit_request
+from aigenflow.pipeline.models import Phase, Task
+from aigenflow.pipeline.sources import number_sources
+from aigenflow.templates.models import Outline
+from aigenflow.templates.prompts import PromptLibrary, PromptVariables
+
+
+class Asker(Protocol):
+    """Brings a request to its agent: the router."""
+
+    @property
+    def cast(self) -> Cast:
+        """Who plays whom."""
+        ...
+
+    async def ask(self, request: AgentRequest) -> Answer:
+        """One whole answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseContext:
+    """What every phase of a run needs."""
+
+    runner: Runner
+    asker: Asker
+    prompts: PromptLibrary
+    outline: Outline
+    titles: Mapping[str, str]
+    clock: Clock
+    on_event: OnEvent
+
+    @property
+    def spec(self) -> SessionSpec:
+        """What was asked for."""
+        return self.runner.spec
+
+
+async def run_phase(
+    phase: Phase, earlier: Sequence[StepRecord], run: PhaseContext
+) -> tuple[StepRecord, ...]:
+    """Do every task of ``phase`` that is not done; return its records in order.
+
+    Tasks of one wave run at the same time; one that fails does not disturb the others, whose
+    answers are kept. Raises :class:`~aigenflow.core.errors.PhaseFailedError` where an agent and
+    its fallback are both down, and passes on what else stops a run (budget, journal).
+    """
+    names = tuple(task.name for task in phase.tasks)
+    run.on_event(PhaseStarted(phase=phase.number, name=phase.name, tasks=names))
+    done: list[StepRecord] = []
+    for wave in phase.waves():
+        heard = (*earlier, *done)
+        outcomes = await asyncio.gather(
+            *(_run_task(phase, task, heard, run) for task in wave), return_exceptions=True
+        )
+        _raise_failures(phase, wave, outcomes)
+        done.extend(outcome for outcome in outcomes if isinstance(outcome, StepRecord))
+    run.runner.phase_done(phase.number)
+    return tuple(done)
+
+
+def build_request(
+    task: Task, phase: int, earlier: Sequence[StepRecord], run: PhaseContext
+) -> AgentRequest:
+    """The question that ``task`` asks, with everything it hears."""
+    spec = run.spec
+    own_phase = set(task.reads)
+    heard = [r for r in earlier if r.phase < phase or r.task in own_phase]
+    context = _context(heard, task, run)
+    rendered = run.prompts.render(
+        spec.document_type,
+        task.name,
+        spec.language,
+        PromptVariables(
+            topic=spec.topic,
+            outline=run.outline,
+            language=spec.language,
+            document_type=spec.document_type,
+            has_brief=bool(spec.brief),
+            has_sources=any(doc.kind is ContextKind.SOURCES for doc in context),
+            reads=tuple((doc.id, doc.title) for doc in context if doc.kind is ContextKind.RESULT),
+        ),
+    )
+    return AgentRequest(
+        agent=task.agent,
+        phase=phase,
+        task=task.name,
+        prompt=rendered.prompt,
+        system=rendered.system,
+        context=context,
+        max_output_tokens=task.max_output_tokens,
+        web_search=task.web_search,
+        language=spec.language,
+        session=spec.session,
+    )
+
+
+async def _run_task(
+    phase: Phase, task: Task, earlier: Sequence[StepRecord], run: PhaseContext
+) -> StepRecord:
+    request = build_request(task, phase.number, earlier, run)
+    step = Step(
+        phase=phase.number,
+        phase_name=phase.name,
+        task=task.name,
+        fingerprint=fingerprint(replace(request, session="")),
+    )
+    record = run.runner.recall(step)
+    reused = record is not None
+    if record is None:
+        record = await run.runner.run(step, lambda: _ask(request, step, run))
+    run.on_event(
+        TaskFinished(phase=phase.number, task=task.name, response=record.response, reused=reused)
+    )
+    return record
+
+
+async def _ask(request: AgentRequest, step: Step, run: PhaseContext) -> StepRecord:
+    cast = run.asker.cast
+    routes = [cast.routes[request.agent]]
+    understudy = cast.for_fallback(routes[0])
+    fitted = fit_request(request, (*routes, understudy) if understudy else tuple(routes))
+    if fitted.omissions:
+        run.on_event(ContextShortened(phase=step.phase, task=step.task, omissions=fitted.omissions))
+    answer = await run.asker.ask(fitted.request)
+    content = answer.response.content.encode("utf-8", "replace").decode()
+    return StepRecord(
+        phase=step.phase,
+        task=step.task,
+        agent=request.agent,
+        actor=answer.route.actor,
+        fingerprint=step.fingerprint,
+        content=content,
+        content_sha256=digest(content),
+        response=answer.response.model_copy(update={"content": content}),
+        fell_back_because=answer.fell_back_because,
+        omissions=fitted.omissions,
+        finished=run.clock.now(),
+    )
+
+
+def _context(
+    heard: Sequence[StepRecord], task: Task, run: PhaseContext
+) -> tuple[ContextDocument, ...]:
+    korean = run.spec.language is Language.KO
+    documents = [_assignment(run.spec, korean)]
+    if run.spec.brief:
+        documents.append(
+            ContextDocument(
+                id="brief",
+                title="의뢰인이 준 자료" if korean else "Brief given by the client",
+                text=run.spec.brief,
+                kind=ContextKind.BRIEF,
+            )
+        )
+    sources = number_sources(heard)
+    as_heard = as_shared if task.web_search else str
+    if sources.citations:
+        documents.append(
+            ContextDocument(
+                id="sources",
+                title="번호가 붙은 출처" if korean else "Numbered sources",
+                text=as_heard(sources.as_text()),
+                kind=ContextKind.SOURCES,
+            )
+        )
+    documents.extend(
+        ContextDocument(
+            id=f"phase{record.phase}.{record.task}",
+            title=run.titles.get(record.task, record.task),
+            text=as_heard(sources.texts[record.phase, record.task]),
+        )
+        for record in heard
+    )
+    return tuple(documents)
+
+
+def _assignment(spec: SessionSpec, korean: bool) -> ContextDocument:
+    lines = {
+        "topic": spec.topic,
+        "document_type": spec.document_type.value,
+        "template": spec.template,
+        "language": spec.language.value,
+    }
+    return ContextDocument(
+        id="assignment",
+        title="의뢰" if korean else "Assignment",
+        text="\n".join(f"{key}: {_yaml_string(value)}" for key, value in lines.items()),
+        kind=ContextKind.ASSIGNMENT,
+    )
+
+
+def _yaml_string(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _raise_failures(
+    phase: Phase, wave: Sequence[Task], outcomes: Sequence[StepRecord | BaseException]
+) -> None:
+    failures = [
+        (task, outcome)
+        for task, outcome in zip(wave, outcomes, strict=True)
+        if isinstance(outcome, BaseException)
+    ]
+    for _task, failure in failures:
+        if not isinstance(failure, GatewayError):
+            raise failure
+    if not failures:
+        return
+    problems = "; ".join(f"{task.name}: {_explained(error)}" for task, error in failures)
+    first = failures[0][1]
+    raise PhaseFailedError(
+        _("Phase {number} ({name}) could not be finished. {problems}").format(
+            number=phase.number, name=phase.name, problems=problems
+        ),
+        hint=first.hint if isinstance(first, AigenflowError) else "",
+    ) from first
+
+
+def _explained(error: BaseException) -> str:
+    return " ".join([str(error), *getattr(error, "__notes__", [])])

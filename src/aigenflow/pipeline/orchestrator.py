@@ -1,0 +1,187 @@
+"""From a topic to a document: five phases, then the pieces put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from gettext import gettext as _
+from pathlib import Path
+from typing import Any
+
+from aigenflow.core.errors import AigenflowError
+from aigenflow.core.events import RunFinished, RunStarted
+from aigenflow.core.markers import renumber
+from aigenflow.core.models import AgentType, Backend, DocumentType, Language, Route
+from aigenflow.engine.models import StepRecord
+from aigenflow.export.markdown import DocumentParts, assemble, headings
+from aigenflow.pipeline import (
+    phase1_framing,
+    phase2_research,
+    phase3_strategy,
+    phase4_writing,
+    phase5_review,
+)
+from aigenflow.pipeline.base import PhaseContext, run_phase
+from aigenflow.pipeline.sources import Sources, cited, number_sources, unresolved
+
+PHASES = (
+    phase1_framing.PHASE,
+    phase2_research.PHASE,
+    phase3_strategy.PHASE,
+    phase4_writing.PHASE,
+    phase5_review.PHASE,
+)
+
+FILE_NAMES: Mapping[DocumentType, str] = {
+    DocumentType.BIZPLAN: "business_plan",
+    DocumentType.RD: "rd_proposal",
+}
+
+_POLISH_MUST_KEEP = 0.8
+
+
+def task_titles(language: Language) -> dict[str, str]:
+    """What each task's result is called, by task."""
+    return {task.name: task.title(language) for phase in PHASES for task in phase.tasks}
+
+
+async def run_pipeline(
+    run: PhaseContext, notices: Sequence[str] = (), warnings: Sequence[str] = ()
+) -> Path:
+    """Do what is left of the session and publish its document; return the document's path.
+
+    ``notices`` are told at the start; ``warnings`` may grow during the run. Both are kept in the
+    metadata. Whatever stops the run is written into the session before it is passed on.
+    """
+    spec = run.spec
+    routes = tuple(run.asker.cast.routes[agent] for agent in AgentType)
+    run.on_event(
+        RunStarted(session=spec.session, topic=spec.topic, routes=routes, notices=(*notices,))
+    )
+    try:
+        records = await _run_phases(run)
+    except AigenflowError as error:
+        run.runner.stopped(error.message, error.hint)
+        raise
+    sources = number_sources(records)
+    body, remarks = choose_body(records, sources, [s.heading for s in run.outline.sections])
+    name = f"{FILE_NAMES[spec.document_type]}.md"
+    document = _document(body, sources, run)
+    told = (*notices, *warnings, *remarks)
+    metadata = describe_run(records, sources, body, told, run)
+    folder = run.runner.publish({name: document.encode()}, metadata)
+    run.on_event(RunFinished(session=spec.session, folder=folder.parent, document=folder / name))
+    return folder / name
+
+
+async def _run_phases(run: PhaseContext) -> tuple[StepRecord, ...]:
+    records: tuple[StepRecord, ...] = ()
+    for phase in PHASES:
+        records += await run_phase(phase, records, run)
+    return records
+
+
+def choose_body(
+    records: Sequence[StepRecord], sources: Sources, wanted: Sequence[str]
+) -> tuple[str, tuple[str, ...]]:
+    """The text of the document, and remarks about the choice.
+
+    It is the polished text, unless polishing lost sections that the draft has: then the draft.
+    """
+    texts = {record.task: sources.texts[record.phase, record.task] for record in records}
+    kept, had = (_coverage(texts[task], wanted) for task in ("polish", "draft"))
+    if kept >= had * _POLISH_MUST_KEEP:
+        return texts["polish"], ()
+    return texts["draft"], (
+        _("The polished text had lost sections ({kept} of {had}), so the draft is used.").format(
+            kept=kept, had=had
+        ),
+    )
+
+
+def _coverage(text: str, wanted: Sequence[str]) -> int:
+    found = set(headings(text))
+    return sum(heading in found for heading in wanted)
+
+
+def _document(body: str, sources: Sources, run: PhaseContext) -> str:
+    used = cited(body, sources)
+    order = {number: n for n, (number, _citation) in enumerate(used, start=1)}
+    last = run.outline.sections[-1]
+    return assemble(
+        DocumentParts(
+            title=run.spec.topic,
+            body=renumber(body, order) if sources.citations else body,
+            references=[(order[number], citation) for number, citation in used],
+            statement=_statement(run),
+            language=run.spec.language,
+            references_heading=last.heading if last.id == "sources" else "",
+        )
+    )
+
+
+def _statement(run: PhaseContext) -> str:
+    """The sentence on how the text was made; the offline drafter says it itself, at the top."""
+    return "" if run.asker.cast.is_offline else run.outline.ai_statement
+
+
+def describe_run(
+    records: Sequence[StepRecord],
+    sources: Sources,
+    body: str,
+    notices: Sequence[str],
+    run: PhaseContext,
+) -> dict[str, Any]:
+    """``metadata.json``: how the document came about, for people and for scripts."""
+    spec, cast = run.spec, run.asker.cast
+    backends = {record.response.backend for record in records}
+    return {
+        "session": spec.session,
+        "topic": spec.topic,
+        "document_type": spec.document_type.value,
+        "template": spec.template,
+        "language": spec.language.value,
+        "parent": spec.parent or None,
+        "created": spec.created.isoformat(),
+        "finished": run.clock.now().isoformat(),
+        "ai_written": backends != {Backend.OFFLINE},
+        "mixed": Backend.OFFLINE in backends and len(backends) > 1,
+        "roles": {agent.value: _describe_route(cast.routes[agent]) for agent in AgentType},
+        "tasks": [_describe_task(record) for record in records],
+        "totals": {
+            "input_tokens": sum(record.response.input_tokens for record in records),
+            "output_tokens": sum(record.response.output_tokens for record in records),
+        },
+        "sources": [citation.model_dump(mode="json") for citation in sources.citations],
+        "unresolved_citations": list(unresolved(body, sources)) if sources.citations else [],
+        "notices": list(notices),
+    }
+
+
+def _describe_route(route: Route) -> dict[str, Any]:
+    return {
+        "played_by": route.actor.value,
+        "backend": route.backend.value,
+        "model": route.model,
+        "base_url": route.base_url,
+    }
+
+
+def _describe_task(record: StepRecord) -> dict[str, Any]:
+    response = record.response
+    return {
+        "phase": record.phase,
+        "task": record.task,
+        "agent": record.agent.value,
+        "played_by": record.actor.value,
+        "backend": response.backend.value if response.backend else None,
+        "model": response.model,
+        "served_from": response.served_from.value,
+        "input_tokens": response.input_tokens,
+        "output_tokens": response.output_tokens,
+        "usage_reported": response.usage_reported,
+        "sources": len(response.citations),
+        "latency_seconds": round(response.latency_s, 3),
+        "fell_back_because": record.fell_back_because or None,
+        "left_out": list(record.omissions),
+        "edited_by_hand": record.edited,
+    }

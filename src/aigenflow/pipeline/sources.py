@@ -1,0 +1,69 @@
+"""One numbering of sources for the whole document. Pure.
+
+Every agent numbers its own sources from 1. Here they get the number under which the document
+lists them: in order of phases and tasks, the same address only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aigenflow.core.markers import from_shared, renumber, used_numbers
+from aigenflow.core.models import Citation
+from aigenflow.engine.models import StepRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """All sources found so far, and each step's text with the document's numbers.
+
+    ``citations[n - 1]`` is source ``[n]``; ``texts`` is keyed by ``(phase, task)``.
+    """
+
+    citations: tuple[Citation, ...]
+    texts: Mapping[tuple[int, str], str]
+
+    def as_text(self) -> str:
+        """One line per source: number, title, address, date, and the quoted words below."""
+        return "\n".join(_line(n, citation) for n, citation in enumerate(self.citations, start=1))
+
+
+def number_sources(records: Iterable[StepRecord]) -> Sources:
+    """Number the sources of ``records``, which are in order of phases and tasks.
+
+    A text without sources of its own was written from the numbered list, so its markers already
+    are the document's. An agent that searches hears the list as ``[Sn]`` and keeps ``[n]`` for
+    what it finds itself.
+    """
+    numbers: dict[str, int] = {}
+    citations: list[Citation] = []
+    texts: dict[tuple[int, str], str] = {}
+    for record in records:
+        own: dict[int, int] = {}
+        for n, citation in enumerate(record.response.citations, start=1):
+            if citation.url not in numbers:
+                citations.append(citation.model_copy(update={"agent": record.actor}))
+                numbers[citation.url] = len(citations)
+            own[n] = numbers[citation.url]
+        text = renumber(record.content, own) if own else record.content
+        texts[record.phase, record.task] = from_shared(text)
+    return Sources(citations=tuple(citations), texts=texts)
+
+
+def cited(text: str, sources: Sources) -> tuple[tuple[int, Citation], ...]:
+    """The sources that ``text`` refers to, with their numbers."""
+    count = len(sources.citations)
+    return tuple((n, sources.citations[n - 1]) for n in used_numbers(text) if 1 <= n <= count)
+
+
+def unresolved(text: str, sources: Sources) -> tuple[int, ...]:
+    """Numbers in ``text`` that no source has."""
+    count = len(sources.citations)
+    return tuple(n for n in used_numbers(text) if not 1 <= n <= count)
+
+
+def _line(number: int, citation: Citation) -> str:
+    date = f" ({citation.date})" if citation.date else ""
+    quote = f'\n    "{citation.quote}"' if citation.quote else ""
+    return f"[{number}] {citation.title or citation.url} — {citation.url}{date}{quote}"

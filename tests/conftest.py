@@ -1,0 +1,24 @@
+"""What every test gets: a home of its own, no keys, no language but English."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+KEY_VARIABLES = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "PERPLEXITY_API_KEY")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh home directory; nothing of the machine's own settings or keys leaks in."""
+    for name in tuple(os.environ):
+        if name.startswith("AIGENFLOW_") and not name.startswith("AIGENFLOW_TEST_"):
+            monkeypatch.delenv(name)
+    for name in KEY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    monkeypatch.setenv("AIGENFLOW_HOME", str(home))
+    monkeypatch.setenv("LANGUAGE", "en")
+    return home
