@@ -1,0 +1,83 @@
+# Every command of the project. CI types the same ones.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+TOPIC ?= Subscription meal kits for people with diabetes
+WORKERS ?= auto
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml hatch_build.py requirements/dev.txt
+	$(PYTHON) -m venv .venv || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: $(READY) ## Install the program and everything it is developed with into .venv
+
+.PHONY: demo
+demo: $(READY) ## Write a document, with whatever is there: keys, a local server, or nothing at all
+	$(BIN)/aigenflow run --topic "$(TOPIC)"
+
+.PHONY: test
+test: $(READY) ## Run the tests
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: test-fast
+test-fast: $(READY) ## Run the tests that take less than a few seconds each
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+.PHONY: coverage
+coverage: $(READY) ## Run the tests and say which lines and branches they reach
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=85
+
+.PHONY: lint
+lint: $(READY) ## Check style and likely mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: format
+format: $(READY) ## Put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: $(READY) ## Check the types
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: $(READY) ## Check that imports point downwards only
+	$(BIN)/lint-imports
+
+.PHONY: messages
+messages: $(READY) ## Collect the messages for translation into the Korean catalogue
+	$(BIN)/pybabel extract --no-location --sort-output --omit-header -k _ -o /tmp/aigenflow.pot src
+	$(BIN)/pybabel update --no-fuzzy-matching --omit-header --ignore-obsolete --no-wrap -l ko \
+		-i /tmp/aigenflow.pot -o src/aigenflow/locale/ko/LC_MESSAGES/messages.po
+	rm -f /tmp/aigenflow.pot
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+
+.PHONY: docs
+docs: $(READY) ## Build the documentation, warnings as errors
+	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: wheel
+wheel: $(READY) ## Build the wheel and use it in a clean environment
+	rm -rf dist
+	$(BIN)/python -m build --quiet --no-isolation --wheel
+	$(BIN)/python tests/wheel.py dist/*.whl
+
+.PHONY: lock
+lock: $(READY) ## Pin every dependency anew, with hashes and without naming an index
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --upgrade -o requirements/run.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+		--upgrade -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf .venv build dist site .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
