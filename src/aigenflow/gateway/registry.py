@@ -1,0 +1,168 @@
+"""Every way of reaching a model, one line each, and the connections of a run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from ipaddress import ip_address
+from typing import cast
+from urllib.parse import urlsplit
+
+from aigenflow.core.clock import Clock
+from aigenflow.core.config import AgentSettings, RetrySettings, Settings
+from aigenflow.core.models import AgentRequest, Backend, GatewayResponse, Route
+from aigenflow.gateway.adapters.offline import Composer, OfflineGateway
+from aigenflow.gateway.addresses import check_base_url
+from aigenflow.gateway.base import Gateway, OnText, Timeouts, ignore_text
+from aigenflow.gateway.limits import Limits
+from aigenflow.gateway.retry import ResilientGateway, RetryPolicy
+
+LOOPBACK_KEY = "local"
+"""Sent to a loopback address when no key is set: SDKs insist on one, local servers do not."""
+
+FindKey = Callable[[AgentSettings], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Adapter:
+    """Where an adapter lives, and the hosts its keys are meant for."""
+
+    module: str
+    name: str
+    official_hosts: frozenset[str]
+
+
+_ADAPTERS: Mapping[Backend, _Adapter] = {
+    Backend.ANTHROPIC: _Adapter(
+        module="anthropic",
+        name="AnthropicGateway",
+        official_hosts=frozenset({"api.anthropic.com"}),
+    ),
+    Backend.OPENAI: _Adapter(
+        module="openai", name="OpenAIGateway", official_hosts=frozenset({"api.openai.com"})
+    ),
+    Backend.GEMINI: _Adapter(
+        module="gemini",
+        name="GeminiGateway",
+        official_hosts=frozenset({"generativelanguage.googleapis.com"}),
+    ),
+    Backend.PERPLEXITY: _Adapter(
+        module="perplexity",
+        name="PerplexityGateway",
+        official_hosts=frozenset({"api.perplexity.ai"}),
+    ),
+    Backend.COMPATIBLE: _Adapter(
+        module="compatible", name="CompatibleGateway", official_hosts=frozenset()
+    ),
+}
+
+
+def can_be_reached(settings: AgentSettings, find_key: FindKey) -> bool:
+    """Whether an agent's own settings will do: a key, a server of the user's, or the drafter."""
+    if settings.backend is Backend.OFFLINE:
+        return True
+    if settings.base_url is not None and (
+        settings.backend is Backend.COMPATIBLE or _on_loopback(settings.base_url)
+    ):
+        return True
+    return settings.backend is not Backend.COMPATIBLE and find_key(settings) is not None
+
+
+class Gateways:
+    """One connection per way of reaching a model and account, kept for the life of the app.
+
+    Addresses are checked before a connection is made: raises
+    :class:`~aigenflow.core.errors.AddressError` for one that needs leave.
+    """
+
+    def __init__(
+        self, settings: Settings, find_key: FindKey, composer: Composer, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._find_key = find_key
+        self._composer = composer
+        self._clock = clock
+        self._open: dict[tuple[Backend, str | None, str], Gateway] = {}
+
+    async def send(
+        self, request: AgentRequest, route: Route, on_text: OnText = ignore_text
+    ) -> GatewayResponse:
+        """Ask through the route's connection."""
+        return await self.of(route).send(request, route, on_text)
+
+    def of(self, route: Route) -> Gateway:
+        """The connection of ``route``."""
+        account = self._settings.agents.of(route.actor).api_key_env
+        place = (route.backend, route.base_url, account)
+        if place not in self._open:
+            self._open[place] = self._connect(route)
+        return self._open[place]
+
+    async def aclose(self) -> None:
+        """Close every connection, whatever happens to one of them."""
+        async with contextlib.AsyncExitStack() as stack:
+            for gateway in self._open.values():
+                stack.push_async_callback(gateway.aclose)
+            self._open = {}
+
+    def _connect(self, route: Route) -> Gateway:
+        if route.backend is Backend.OFFLINE:
+            return OfflineGateway(self._composer)
+        agent = self._settings.agents.of(route.actor)
+        adapter = _ADAPTERS[route.backend]
+        key = self._find_key(agent) if agent.backend is route.backend else None
+        if route.base_url is not None:
+            check_base_url(
+                route.base_url,
+                official_hosts=adapter.official_hosts,
+                trusted_hosts=frozenset(self._settings.network.trusted_hosts),
+            )
+            if key is None and _on_loopback(route.base_url):
+                key = LOOPBACK_KEY
+        module = import_module(f"aigenflow.gateway.adapters.{adapter.module}")
+        connect = cast("Callable[..., Gateway]", getattr(module, adapter.name))
+        return ResilientGateway(
+            connect(
+                api_key=key,
+                base_url=route.base_url,
+                timeouts=_timeouts(self._settings),
+                clock=self._clock,
+            ),
+            provider=route.backend.value,
+            limits=Limits(
+                requests_per_minute=agent.requests_per_minute,
+                tokens_per_minute=agent.tokens_per_minute,
+                concurrency=agent.concurrency,
+            ),
+            policy=_policy(self._settings.retry),
+            clock=self._clock,
+        )
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    limits = settings.timeouts
+    return Timeouts(
+        connect_s=limits.connect_seconds,
+        first_event_s=limits.first_event_seconds,
+        idle_s=limits.idle_seconds,
+        total_s=limits.total_seconds,
+    )
+
+
+def _policy(retry: RetrySettings) -> RetryPolicy:
+    return RetryPolicy(
+        attempts=retry.attempts,
+        base_s=retry.base_seconds,
+        cap_s=retry.cap_seconds,
+        longest_retry_after_s=retry.max_retry_after_seconds,
+    )

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from aigenflow.core.models import AgentType, Citation, GatewayResponse
+from aigenflow.engine.models import StepRecord, digest
+from aigenflow.pipeline.sources import cited, number_sources, unresolved
+
+A, B, C = (Citation(url=f"https://{name}.example", title=name) for name in "abc")
+
+
+def a_record(phase: int, task: str, content: str, *citations: Citation) -> StepRecord:
+    return StepRecord(
+        phase=phase,
+        task=task,
+        agent=AgentType.GEMINI,
+        actor=AgentType.GEMINI,
+        fingerprint="f",
+        content=content,
+        content_sha256=digest(content),
+        response=GatewayResponse(content=content, citations=citations),
+        finished=datetime(2026, 11, 22, tzinfo=UTC),
+    )
+
+
+def test_every_address_has_one_number_in_the_whole_document() -> None:
+    """Two agents that number their own sources from 1 end up with one numbering."""
+    sources = number_sources(
+        [a_record(2, "deep_search", "x [1] y [2]", A, B), a_record(2, "fact_check", "z [1]", B)]
+    )
+    assert [citation.url for citation in sources.citations] == [A.url, B.url]
+    assert sources.texts[2, "deep_search"] == "x [1] y [2]"
+    assert sources.texts[2, "fact_check"] == "z [2]"
+
+
+def test_an_agent_that_searches_can_cite_both_lists() -> None:
+    """[S1] is the document's source 1; [1] is what the agent found itself."""
+    sources = number_sources(
+        [a_record(2, "deep_search", "x [1]", A), a_record(5, "verify", "ok [S1], new [1]", C)]
+    )
+    assert sources.texts[5, "verify"] == "ok [1], new [2]"
+
+
+def test_markers_of_a_writer_without_sources_are_the_documents() -> None:
+    """A text written from the numbered list keeps its numbers."""
+    sources = number_sources([a_record(2, "deep_search", "x [1]", A), a_record(4, "draft", "[1]")])
+    assert sources.texts[4, "draft"] == "[1]"
+
+
+def test_an_own_marker_without_a_source_goes() -> None:
+    """A number that the agent's own list does not have stands for nothing."""
+    sources = number_sources([a_record(2, "deep_search", "x [1] y [7]", A)])
+    assert sources.texts[2, "deep_search"] == "x [1] y "
+
+
+def test_the_document_lists_what_it_cites_and_reports_what_it_cannot_resolve() -> None:
+    """Uncited sources are left out, invented numbers are found."""
+    sources = number_sources([a_record(2, "deep_search", "[1][2]", A, B)])
+    text = "see [2] and [9], but [1](https://x.example) is a link"
+    assert [(n, c.url) for n, c in cited(text, sources)] == [(2, B.url)]
+    assert unresolved(text, sources) == (9,)
+
+
+def test_the_list_of_sources_shows_number_title_address_date_and_quote() -> None:
+    """What the writers hear of each source."""
+    dated = Citation(url="https://a.example", title="A", date="2026-01-02", quote="it grows")
+    text = number_sources([a_record(2, "deep_search", "[1]", dated)]).as_text()
+    assert text == '[1] A — https://a.example (2026-01-02)\n    "it grows"'
