@@ -18,7 +18,7 @@ from aigenflow.core.keys import find_key
 from aigenflow.core.models import AgentRequest, AgentType, Backend, DocumentType, Language, Route
 from aigenflow.engine.local import LocalEngine, LocalSession
 from aigenflow.engine.models import SessionSpec, SessionState
-from aigenflow.gateway.registry import Gateways, can_be_reached
+from aigenflow.gateway.registry import Gateways, can_be_reached, is_listening
 from aigenflow.pipeline.base import PhaseContext
 from aigenflow.pipeline.orchestrator import run_pipeline, task_titles
 from aigenflow.templates.drafting import Drafter
@@ -166,6 +166,8 @@ class App:
     async def _find_local_server(self) -> LocalServer | None:
         """The local server and its model; ``None`` where nothing answers."""
         local = self.settings.local
+        if not await is_listening(local.base_url):
+            return None
         probe = Route(
             agent=AgentType.CLAUDE,
             actor=AgentType.CLAUDE,

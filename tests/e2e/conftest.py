@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.support.program import AGENTS, Program, Wire, clean_environment, through_one_sdk
 
 

@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 
 import pytest
+
 from tests.support.program import Program, Wire
 
 TOPICS = {

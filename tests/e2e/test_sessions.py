@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from tests.support.program import Program, Wire
 
 TOPIC = "Subscription meal kits for people with diabetes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import signal
@@ -58,6 +57,8 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
 
     A second Ctrl-C does not wait. Raises ``KeyboardInterrupt`` or :class:`TerminatedError`.
     """
+    import asyncio  # here, because --help needs none
+
     terminated = False
 
     async def watched() -> _T:

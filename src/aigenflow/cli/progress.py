@@ -12,7 +12,7 @@ import click
 
 from aigenflow.cli.console import printable
 from aigenflow.core import events
-from aigenflow.core.models import ServedFrom
+from aigenflow.core.models import Backend, ServedFrom
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -164,6 +164,8 @@ def _describe_finished(event: events.TaskFinished) -> str:
     who = response.agent or ""
     if event.reused:
         return _("  {task}: already done").format(task=event.task)
+    if response.backend is Backend.OFFLINE:
+        return _("  {task}: drafted offline").format(task=event.task)
     if response.served_from is ServedFrom.CACHE:
         return _("  {task}: {who}, from the cache").format(task=event.task, who=who)
     return _("  {task}: {who} ({model}), {count} tokens, {seconds:.1f} s").format(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,12 +73,13 @@ def _print_table(states: tuple[SessionState, ...]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="")
     for title in (_("Session"), _("Status"), _("Phases"), _("Topic")):
-        table.add_column(title, no_wrap=title != _("Topic"))
+        table.add_column(title, no_wrap=True)
     for state in states:
         done = f"{len(state.completed_phases)}/5"
         topic = printable(" ".join(state.spec.topic.split()))[:80]
         table.add_row(state.spec.session, _status_word(state), done, topic)
-    Console(markup=False, highlight=False).print(table)
+    width = None if sys.stdout.isatty() else 200
+    Console(markup=False, highlight=False, width=width).print(table)
 
 
 def _show_one(engine: LocalEngine, session: str, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from aigenflow.gateway.retry import ResilientGateway, RetryPolicy
 
 LOOPBACK_KEY = "local"
 """Sent to a loopback address when no key is set: SDKs insist on one, local servers do not."""
+
+PROBE_S = 0.5
 
 FindKey = Callable[[AgentSettings], str | None]
 
@@ -68,6 +71,19 @@ def can_be_reached(settings: AgentSettings, find_key: FindKey) -> bool:
     ):
         return True
     return settings.backend is not Backend.COMPATIBLE and find_key(settings) is not None
+
+
+async def is_listening(url: str) -> bool:
+    """Whether anything takes connections at ``url``: a look before an SDK is imported for it."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(PROBE_S):
+            _reader, writer = await asyncio.open_connection(parts.hostname, port)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.close()
+    return True
 
 
 class Gateways:

@@ -159,7 +159,7 @@ def describe_run(
 
 def _describe_route(route: Route) -> dict[str, Any]:
     return {
-        "played_by": route.actor.value,
+        "played_by": "offline" if route.backend is Backend.OFFLINE else route.actor.value,
         "backend": route.backend.value,
         "model": route.model,
         "base_url": route.base_url,
@@ -172,7 +172,7 @@ def _describe_task(record: StepRecord) -> dict[str, Any]:
         "phase": record.phase,
         "task": record.task,
         "agent": record.agent.value,
-        "played_by": record.actor.value,
+        "played_by": "offline" if response.backend is Backend.OFFLINE else record.actor.value,
         "backend": response.backend.value if response.backend else None,
         "model": response.model,
         "served_from": response.served_from.value,

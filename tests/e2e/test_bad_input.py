@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.program import Program, Wire
+
+TOPIC = ["--topic", "Subscription meal kits"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--topic", ""], "The topic has 0 characters"),
+        (["run", "--topic", "12345"], "The topic has 5 characters"),
+        (["run", "--topic", "x" * 5_000], "at most 4000"),
+        (["run", "--topic", "a topic\x1b[2J here"], "control characters"),
+        (["run"], "Missing option '--topic'"),
+        (["run", *TOPIC, "--type", "novel"], "'novel' is not one of"),
+        (["run", *TOPIC, "--lang", "fr"], "'fr' is not one of"),
+        (["run", *TOPIC, "--template", "starup"], "startup"),
+        (["run", *TOPIC, "--template", "../../etc/passwd"], "template"),
+        (["run", *TOPIC, "--type", "rd", "--template", "startup"], "startup"),
+        (["run", *TOPIC, "--from-phase", "9"], "9 is not in the range"),
+        (["run", *TOPIC, "--brief", "nowhere.md"], "nowhere.md"),
+        (["resume", "../../etc"], "cannot be the name of a session"),
+        (["status", "no-such-session"], "no-such-session"),
+        (["ask", "--agent", "hal", "hello"], "'hal' is not one of"),
+        (["config", "set", "caching_enable", "false"], "features.caching_enabled"),
+        (["config", "set", "ttl_hours", "never"], "cache.ttl_hours"),
+        (["confg"], "No such command 'confg'"),
+    ],
+)
+def test_wrong_use_is_one_clear_error(offline: Program, arguments: list[str], message: str) -> None:
+    """What happened, with what; exit code 2 (6 for a session that is not there); no traceback."""
+    done = offline(*arguments)
+    assert done.returncode == (6 if arguments[0] == "status" else 2), done
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not (offline.folder / "output").exists()
+
+
+def test_a_topic_that_is_not_text_is_refused(offline: Program) -> None:
+    """Bytes that are not UTF-8 arrive as lone surrogates, and are named as such."""
+    command = [os.fsencode(sys.executable), b"-m", b"aigenflow", b"run", b"--topic", b"abcdef\xff"]
+    done = subprocess.run(command, cwd=offline.folder, env=offline.environ, capture_output=True)
+    assert done.returncode == 2
+    assert b"not valid Unicode" in done.stderr
+
+
+def test_a_settings_file_that_is_not_yaml_is_named(offline: Program) -> None:
+    """The file, the place and what to check."""
+    (offline.folder / "aigenflow.yaml").write_text("cache: [1, 2")
+    done = offline("run", *TOPIC)
+    assert done.returncode == 2
+    assert "aigenflow.yaml is not valid YAML" in done.stderr
+
+
+def test_a_brief_that_is_no_text_is_refused_before_anything_is_made(offline: Program) -> None:
+    """A picture given as a brief, for example."""
+    (offline.folder / "brief.md").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00")
+    done = offline("run", *TOPIC, "--brief", "brief.md")
+    assert done.returncode == 2
+    assert "brief.md" in done.stderr
+    assert not (offline.folder / "output").exists()
+
+
+def test_a_template_with_a_missing_variable_is_named(offline: Program) -> None:
+    """The template's name and the variable's; nothing is bought."""
+    prompts = offline.folder.parent / "home" / "templates" / "prompts" / "bizplan"
+    prompts.mkdir(parents=True)
+    (prompts / "brainstorm.en.md.j2").write_text(
+        "{% extends '_base.en.md.j2' %}{% block prompt %}{{ moon }}{% endblock %}"
+    )
+    done = offline("run", *TOPIC)
+    assert done.returncode == 2
+    assert "moon" in done.stderr
+    assert "brainstorm" in done.stderr
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(offline: Program) -> None:
+    """A file is in the way."""
+    (offline.folder / "output").write_text("mine")
+    done = offline("run", *TOPIC)
+    assert done.returncode == 2
+    assert "--output-dir" in done.stderr
+    assert (offline.folder / "output").read_text() == "mine"
+
+
+def test_a_refused_key_is_told_by_name_and_never_shown(program: Program, wire: Wire) -> None:
+    """With one agent only, a key that the provider refuses stops the run and names the agent."""
+    wire.script(accepted_keys=["sk-good"])
+    env = {"ANTHROPIC_API_KEY": "sk-ant-CANARY-1234567890"}
+    done = program("ask", "Hello", "--agent", "claude", env=env)
+    assert done.returncode == 4
+    assert "CANARY" not in done.stderr + done.stdout
+    assert "key" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://10.0.0.7:8000/v1", "http://169.254.169.254/v1", "https://proxy.example.invalid/v1"],
+)
+def test_an_address_without_leave_gets_nothing(offline: Program, url: str) -> None:
+    """Prompts and keys go to no private or foreign host unless the user says so."""
+    env = {"AIGENFLOW_AGENTS__CLAUDE__BASE_URL": url, "ANTHROPIC_API_KEY": "sk-ant-test"}
+    done = offline("run", *TOPIC, env=env)
+    assert done.returncode == 2, done.stderr
+    assert "--trust-base-url" in done.stderr
+
+
+def test_errors_for_scripts_are_json(offline: Program) -> None:
+    """With --json an error is one JSON value too."""
+    done = offline("run", "--topic", "abc", "--json")
+    assert done.returncode == 2
+    assert '"error": "InputError"' in done.stdout
+
+
+def test_debug_shows_the_traceback(offline: Program) -> None:
+    """Only then."""
+    done = offline("--debug", "run", "--topic", "abc")
+    assert "Traceback" in done.stderr
