@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from aigenflow.core.files import is_safe_name
 from aigenflow.core.models import DocumentType, Language
 
 
@@ -39,6 +41,9 @@ class Section(_Part):
     ``asks`` are the questions it must answer, ``checks`` what an assessor looks for. Length is in
     words (English) or in characters without spaces (Korean); 0 means no limit. ``level`` is the
     heading's depth, 2 for a chapter. ``facts`` names the brief's keys that belong here.
+
+    Two ids have a meaning: ``executive_summary`` is written last from the rest of the document,
+    and ``sources`` is where the numbered references go.
     """
 
     id: str
@@ -70,3 +75,19 @@ class Outline(_Part):
     ai_policy: Literal["allowed", "disclose", "restricted"] = "disclose"
     ai_statement: str = ""
     sections: tuple[Section, ...]
+
+    @model_validator(mode="after")
+    def _sections_can_be_told_apart(self) -> Self:
+        ids = [section.id for section in self.sections]
+        ids += [table.id for section in self.sections for table in section.tables]
+        headings = [section.heading for section in self.sections]
+        if not self.sections:
+            raise ValueError("there is no section")
+        if unsafe := [name for name in ids if not is_safe_name(name)]:
+            raise ValueError(f"not an id (lower-case letters, digits, - and _): {unsafe[0]!r}")
+        counts = [*Counter(ids).items(), *Counter(headings).items()]
+        if twice := [text for text, n in counts if n > 1]:
+            raise ValueError(f"given twice: {twice[0]!r}")
+        if bad := [text for text in headings if text != " ".join(text.split()) or not text]:
+            raise ValueError(f"not a heading on one line: {bad[0]!r}")
+        return self
