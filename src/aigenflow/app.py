@@ -23,7 +23,7 @@ from aigenflow.pipeline.base import PhaseContext
 from aigenflow.pipeline.orchestrator import run_pipeline, task_titles
 from aigenflow.templates.drafting import Drafter
 from aigenflow.templates.loader import load_outline
-from aigenflow.templates.prompts import PromptLibrary
+from aigenflow.templates.prompt_library import PromptLibrary
 
 MIN_TOPIC_CHARACTERS = 6
 MAX_TOPIC_CHARACTERS = 4_000

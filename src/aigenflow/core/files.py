@@ -73,6 +73,9 @@ class FileOps:
     def unlink(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 
+    def chmod(self, path: Path, mode: int) -> None:
+        path.chmod(mode)
+
     def mkdir(self, path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
 
@@ -90,7 +93,10 @@ def is_safe_name(name: str) -> bool:
 
 def ensure_directory(path: Path) -> Path:
     """Make ``path`` and its missing parents, readable by the owner only, and return it."""
-    OPS.mkdir(path)
+    if not path.is_dir():
+        if path.parent != path:
+            ensure_directory(path.parent)
+        OPS.mkdir(path)
     return path
 
 
@@ -161,25 +167,29 @@ def read_marking_use(path: str, limit_bytes: int, used_ns: int) -> bytes:
         if status.st_size > limit_bytes:
             raise ValueError(f"{path} is larger than {limit_bytes} bytes")
         data = OPS.read(descriptor, status.st_size + 1)
-        with contextlib.suppress(OSError):
+        try:
             OPS.utime(descriptor, used_ns)
+        except OSError:
+            return data
     finally:
         OPS.close(descriptor)
     return data
 
 
 @contextlib.contextmanager
-def staged(directory: Path, data: bytes) -> Iterator[Path]:
+def staged(directory: Path, data: bytes, dated_ns: int | None = None) -> Iterator[Path]:
     """Write ``data`` to a new file, for the block to put in its place with ``OPS.replace``.
 
     The file is locked while the block lasts: :func:`sweep_orphans` of another process leaves it
-    alone. Raises ``OSError``.
+    alone. ``dated_ns`` is its date, nanoseconds since 1970. Raises ``OSError``.
     """
     temporary = directory / f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     try:
         with _descriptor(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
             OPS.lock(descriptor)
             _write_all(descriptor, data)
+            if dated_ns is not None:
+                OPS.utime(descriptor, dated_ns)
             yield temporary
     except BaseException:
         with contextlib.suppress(OSError):

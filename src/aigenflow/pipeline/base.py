@@ -22,7 +22,7 @@ from aigenflow.pipeline.context import fit_request
 from aigenflow.pipeline.models import Phase, Task
 from aigenflow.pipeline.sources import number_sources
 from aigenflow.templates.models import Outline
-from aigenflow.templates.prompts import PromptLibrary, PromptVariables
+from aigenflow.templates.prompt_library import PromptLibrary, PromptVariables
 
 
 class Asker(Protocol):

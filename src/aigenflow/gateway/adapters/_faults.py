@@ -1,0 +1,155 @@
+"""From what an SDK or its transport raises to our error tree, by one table for each SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+from gettext import gettext as _
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from aigenflow.core.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    GatewayError,
+    MalformedAnswerError,
+    RejectedError,
+    StalledError,
+)
+from aigenflow.gateway.addresses import is_loopback
+
+
+class Fault(Enum):
+    """What an exception stands for."""
+
+    STATUS = auto()
+    """The provider answered with an error."""
+    UNREACHED = auto()
+    """No connection: nothing was sent, nothing is billed."""
+    STALLED = auto()
+    """Sent, but silent for too long."""
+    CUT = auto()
+    """Sent, but the connection broke."""
+    MALFORMED = auto()
+    """Answered, but not in the promised format."""
+    UNSENT = auto()
+    """The SDK would not send it."""
+
+
+FaultTable: TypeAlias = tuple[tuple[type[Exception], Fault], ...]
+"""(exception class, fault): the first row whose class fits an exception wins."""
+
+StatusError: TypeAlias = Callable[[Exception], GatewayError]
+"""Reads an exception of ``Fault.STATUS``, which only its adapter knows."""
+
+
+@contextmanager
+def translated(table: FaultTable, status_error: StatusError, *, provider: str) -> Iterator[None]:
+    """Turn the exceptions of ``table`` into errors of our tree."""
+    try:
+        yield
+    except tuple(kind for kind, _fault in table) as error:
+        # The foreign error holds the request with its key: nothing of it is kept.
+        raise translate(error, table, status_error, provider=provider) from None
+
+
+def translate(
+    error: Exception, table: FaultTable, status_error: StatusError, *, provider: str
+) -> GatewayError:
+    """The error of our tree for one of the exceptions of ``table``."""
+    fault = fault_of(error, table)
+    if fault is Fault.STATUS:
+        return status_error(error)
+    return _connection_error(fault, type(_first_cause(error)).__name__, provider=provider)
+
+
+def fault_of(error: Exception, table: FaultTable) -> Fault:
+    """What ``error`` stands for. A cause that says "never sent" outweighs its wrapper."""
+    faults = []
+    link: BaseException | None = error
+    while link is not None:
+        faults += [fault for kind, fault in table if isinstance(link, kind)][:1]
+        link = link.__cause__
+    unsent = (fault for fault in faults if fault in {Fault.UNREACHED, Fault.UNSENT})
+    return next(unsent, faults[0])
+
+
+def broken_off(provider: str) -> ConnectionFailedError:
+    """The connection ended before the answer did."""
+    message = _("The connection to {provider} broke off before the answer was complete.")
+    return ConnectionFailedError(
+        message.format(provider=provider),
+        hint=_("Try again; the provider may charge for the answer that was lost."),
+        provider=provider,
+        possibly_billed=True,
+    )
+
+
+def malformed(provider: str, reason: str) -> MalformedAnswerError:
+    """The answer is not in the format of the interface. ``reason`` quotes nothing of it."""
+    message = _("{provider} answered in a form that aigenflow cannot read: {reason}")
+    return MalformedAnswerError(
+        message.format(provider=provider, reason=reason),
+        hint=_("Look at `base_url` and `backend` of this agent: is it the right interface?"),
+        provider=provider,
+        possibly_billed=True,
+    )
+
+
+def checked_key(api_key: str | None, *, provider: str) -> str:
+    """``api_key`` if it can travel in a header. Raises ``AuthenticationError``.
+
+    An SDK that is given no key looks for one in the environment, so it is always given one.
+    """
+    key = (api_key or "").strip()
+    if key and key.isascii() and key.isprintable():
+        return key
+    message = _("There is no usable key for {provider}.").format(provider=provider)
+    hint = _("Look at the key variable of this agent, see `aigenflow check`.")
+    raise AuthenticationError(message, hint=hint, provider=provider)
+
+
+def may_use_proxy(base_url: str) -> bool:
+    """Whether a proxy named by the environment may stand between us and ``base_url``.
+
+    Over https it learns no more than the host's name; over http it would read prompts and key.
+    """
+    address = urlsplit(base_url)
+    return address.scheme == "https" and not is_loopback(address.hostname or "")
+
+
+def _connection_error(fault: Fault, reason: str, *, provider: str) -> GatewayError:
+    match fault:
+        case Fault.UNREACHED:
+            message = _("{provider} cannot be reached ({reason}).")
+            return ConnectionFailedError(
+                message.format(provider=provider, reason=reason),
+                hint=_(
+                    "Look at the network and at `base_url` of this agent, see `aigenflow check`."
+                ),
+                provider=provider,
+            )
+        case Fault.STALLED:
+            return StalledError(
+                _("{provider} went silent.").format(provider=provider),
+                hint=_("Try again; the provider may charge for the answer that was lost."),
+                provider=provider,
+                possibly_billed=True,
+            )
+        case Fault.CUT:
+            return broken_off(provider)
+        case Fault.MALFORMED:
+            return malformed(provider, reason)
+    message = _("The request to {provider} could not be sent ({kind}).")
+    return RejectedError(
+        message.format(provider=provider, kind=reason),
+        hint=_("Look for broken characters in the brief, and at `base_url` of this agent."),
+        provider=provider,
+    )
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
