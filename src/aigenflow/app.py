@@ -10,9 +10,12 @@ from typing import Self
 
 from aigenflow.agents.router import Answer, Router
 from aigenflow.agents.routes import Cast, LocalServer, cast_roles
+from aigenflow.cache.manager import CacheManager
+from aigenflow.cache.models import Explanation
+from aigenflow.cache.opening import open_cache_if_possible
 from aigenflow.core.clock import Clock, SystemClock
 from aigenflow.core.config import AgentSettings, Settings
-from aigenflow.core.errors import AigenflowError, GatewayError, InputError
+from aigenflow.core.errors import AigenflowError, ConfigError, GatewayError, InputError
 from aigenflow.core.events import OnEvent, Warned, ignore_event
 from aigenflow.core.keys import find_key
 from aigenflow.core.models import AgentRequest, AgentType, Backend, DocumentType, Language, Route
@@ -53,6 +56,8 @@ class AgentCheck:
 class App:
     """Everything a command or a caller needs, opened once and closed at the end.
 
+    ``refresh`` buys every answer anew, and remembers it in place of the old one.
+
     >>> async def write(topic: str) -> Path:
     ...     settings = load_settings(home_directory())
     ...     async with App(settings, home=home_directory()) as app:
@@ -65,6 +70,7 @@ class App:
         *,
         home: Path,
         clock: Clock | None = None,
+        refresh: bool = False,
         on_event: OnEvent = ignore_event,
     ) -> None:
         self.settings = settings
@@ -74,6 +80,8 @@ class App:
         self._on_event = on_event
         self._gateways = Gateways(settings, self._find_key, Drafter(self._templates), self._clock)
         self._cast: Cast | None = None
+        self._refresh = refresh
+        self.cache = self._open_cache(home) if settings.features.caching_enabled else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,6 +92,8 @@ class App:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.cache is not None:
+            self.cache.close()
         await self._gateways.aclose()
 
     def start(self, assignment: Assignment) -> LocalSession:
@@ -132,6 +142,16 @@ class App:
         """One request through the whole router."""
         return await self._router(await self.cast()).ask(request)
 
+    async def why(self, request: AgentRequest) -> Explanation:
+        """Whether ``request`` would be answered from the cache, and what it differs in."""
+        if self.cache is None:
+            raise ConfigError(
+                _("Caching is switched off."),
+                hint=_("Switch it on: aigenflow config set caching_enabled true"),
+            )
+        cast = await self.cast()
+        return self.cache.why_request(request, cast.routes[request.agent])
+
     async def cast(self) -> Cast:
         """Who plays whom in this run, decided once."""
         if self._cast is None:
@@ -150,8 +170,19 @@ class App:
         return Router(
             cast,
             self._gateways,
+            cache=self.cache,
+            refresh=self._refresh,
             switch_on_refusal=self.settings.retry.switch_on_refusal,
             on_event=self._on_event,
+        )
+
+    def _open_cache(self, home: Path) -> CacheManager | None:
+        return open_cache_if_possible(
+            self.settings.cache,
+            home,
+            self._clock,
+            use_keyring=self.settings.use_keyring,
+            on_warning=lambda message: self._on_event(Warned(message=message)),
         )
 
     def _without_local(self) -> Cast:

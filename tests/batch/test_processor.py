@@ -1,6 +1,7 @@
 """The batch processor: together, in order, once, and never at the expense of one another."""
 
 import asyncio
+import gc
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -68,7 +69,8 @@ class HeldGateway:
         self.started.append(request.task)
         self.requests.append(request)
         self._tell[request.task] = on_text
-        self._held[request.task] = held = asyncio.get_running_loop().create_future()
+        held: asyncio.Future[GatewayResponse] = asyncio.get_running_loop().create_future()
+        self._held[request.task] = held
         try:
             return await held
         except asyncio.CancelledError:
@@ -768,6 +770,7 @@ async def test_a_processor_that_has_worked_remembers_nothing() -> None:
             outcomes = await processor.process_batch([entry(str(start + n)) for n in range(100)])
             assert len(outcomes) == 100
         gateway.calls.clear()
+        gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
     processor, gateway = instant()

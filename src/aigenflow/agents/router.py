@@ -15,7 +15,7 @@ from aigenflow.agents.continuation import MAX_CONTINUATIONS, join_answers
 from aigenflow.agents.routes import Cast
 from aigenflow.core.errors import GatewayError, RefusedError, TruncatedAnswerError
 from aigenflow.core.events import FellBack, OnEvent, TaskStarted, TextArrived, ignore_event
-from aigenflow.core.models import AgentRequest, FinishReason, GatewayResponse, Route
+from aigenflow.core.models import AgentRequest, Backend, FinishReason, GatewayResponse, Route
 
 Buy: TypeAlias = Callable[[], Awaitable[GatewayResponse]]
 
@@ -30,11 +30,22 @@ class Caller(Protocol):
         ...
 
 
+class Remembered(Protocol):
+    """An answer that was looked up or bought."""
+
+    @property
+    def response(self) -> GatewayResponse:
+        """The answer."""
+        ...
+
+
 class ResponseCache(Protocol):
     """Remembers answers, so that none is bought twice."""
 
-    async def answer(self, request: AgentRequest, route: Route, buy: Buy) -> GatewayResponse:
-        """The remembered answer, else what ``buy`` returns."""
+    async def get_or_buy(
+        self, request: AgentRequest, route: Route, buy: Buy, *, refresh: bool = False
+    ) -> Remembered:
+        """The remembered answer, else what ``buy`` returns; ``refresh`` buys in any case."""
         ...
 
 
@@ -56,12 +67,14 @@ class Router:
         caller: Caller,
         *,
         cache: ResponseCache | None = None,
+        refresh: bool = False,
         switch_on_refusal: bool = False,
         on_event: OnEvent = ignore_event,
     ) -> None:
         self.cast = cast
         self._caller = caller
         self._cache = cache
+        self._refresh = refresh
         self._switch_on_refusal = switch_on_refusal
         self._on_event = on_event
 
@@ -131,6 +144,7 @@ class Router:
                 TextArrived(phase=request.phase, task=request.task, characters=characters)
             )
 
-        if self._cache is None:
-            return await buy()
-        return await self._cache.answer(request, route, buy)
+        if self._cache is None or route.backend is Backend.OFFLINE:
+            return await buy()  # what costs nothing is not worth remembering
+        answer = await self._cache.get_or_buy(request, route, buy, refresh=self._refresh)
+        return answer.response

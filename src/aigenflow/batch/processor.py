@@ -17,12 +17,13 @@ import asyncio
 import copy
 import dataclasses
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, Token, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from gettext import gettext as _
+from operator import attrgetter
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
@@ -367,16 +368,20 @@ def _outcome(task: asyncio.Task[GatewayResponse], route: Route) -> _Outcome:
     return task.exception() or task.result()
 
 
-def _identity(request: AgentRequest, route: Route) -> Hashable:
-    """Equal for two requests exactly where one answer is right for both."""
-    return tuple(
-        _hashable(getattr(part, each.name))
-        for part in (request, route)
-        for each in dataclasses.fields(part)
-        if each.name not in FIELDS_THAT_CANNOT_MATTER
+def _fields_of(noun: type[AgentRequest | Route]) -> Callable[[object], tuple[Hashable, ...]]:
+    """Reads every field that can matter but ``options``, which is no hashable value."""
+    left_out = FIELDS_THAT_CANNOT_MATTER | {"options"}
+    return attrgetter(
+        *(each.name for each in dataclasses.fields(noun) if each.name not in left_out)
     )
 
 
-def _hashable(value: Hashable) -> Hashable:
-    # Not compared as mappings: to Python, 1 and True are equal there; to a provider, they are not.
-    return repr(dict(value)) if isinstance(value, Mapping) else value
+_of_request = _fields_of(AgentRequest)
+_of_route = _fields_of(Route)
+
+
+def _identity(request: AgentRequest, route: Route) -> Hashable:
+    """Equal for two requests exactly where one answer is right for both."""
+    # As text: to Python the options 1 and True are equal, to a provider they are not.
+    options = repr(dict(request.options)), repr(dict(route.options))
+    return _of_request(request), _of_route(route), options

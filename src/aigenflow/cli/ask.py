@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from gettext import gettext as _
+from typing import TYPE_CHECKING
 
 import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import printable, read_settings, run_async
+
+if TYPE_CHECKING:
+    from aigenflow.core.models import AgentRequest
 
 
 @click.command("ask", help=_("Send one question to one agent and print the answer."))
@@ -29,6 +33,7 @@ from aigenflow.cli.console import printable, read_settings, run_async
 )
 @click.option("--web-search", is_flag=True, help=_("Let the agent search the web."))
 @options.as_json()
+@options.caching()
 @options.trust_base_url()
 def command(
     prompt: str,
@@ -37,25 +42,18 @@ def command(
     max_output_tokens: int,
     web_search: bool,
     as_json: bool,
+    no_cache: bool,
+    refresh: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.agents.router import Answer
     from aigenflow.app import App
-    from aigenflow.core.models import AgentRequest, AgentType
 
-    settings, home = read_settings(trusted_hosts=trusted_hosts)
-    request = AgentRequest(
-        agent=AgentType(agent),
-        phase=0,
-        task="ask",
-        prompt=prompt,
-        system=system,
-        max_output_tokens=max_output_tokens,
-        web_search=web_search,
-    )
+    settings, home = read_settings(trusted_hosts=trusted_hosts, no_cache=no_cache)
+    request = build_request(agent, prompt, system, max_output_tokens, web_search)
 
     async def ask() -> Answer:
-        async with App(settings, home=home) as app:
+        async with App(settings, home=home, refresh=refresh) as app:
             return await app.ask(request)
 
     answer = run_async(ask())
@@ -70,3 +68,20 @@ def command(
     click.echo(printable(answer.response.content))
     for n, citation in enumerate(answer.response.citations, start=1):
         click.echo(printable(f"[{n}] {citation.title} {citation.url}"))
+
+
+def build_request(
+    agent: str, prompt: str, system: str, max_output_tokens: int, web_search: bool
+) -> AgentRequest:
+    """The question that ``aigenflow ask`` sends: phase 0, without context."""
+    from aigenflow.core.models import AgentRequest, AgentType
+
+    return AgentRequest(
+        agent=AgentType(agent),
+        phase=0,
+        task="ask",
+        prompt=prompt,
+        system=system,
+        max_output_tokens=max_output_tokens,
+        web_search=web_search,
+    )

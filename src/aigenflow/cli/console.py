@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 from collections.abc import Coroutine
 from gettext import gettext as _
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +35,10 @@ def printable(text: str) -> str:
 
 
 def read_settings(
-    *, output_dir: Path | None = None, trusted_hosts: tuple[str, ...] = ()
+    *,
+    output_dir: Path | None = None,
+    trusted_hosts: tuple[str, ...] = (),
+    no_cache: bool = False,
 ) -> tuple[Settings, Path]:
     """The settings in force, with a command's flags on top, and the home directory."""
     from pathlib import Path
@@ -46,6 +50,8 @@ def read_settings(
     flags: dict[str, Any] = {}
     if output_dir is not None:
         flags["output_dir"] = output_dir
+    if no_cache:
+        flags["features"] = {"caching_enabled": False}
     if trusted_hosts:
         known = settings.network.trusted_hosts
         flags["network"] = {"trusted_hosts": (*known, *trusted_hosts)}
@@ -80,6 +86,16 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
         if terminated:
             raise TerminatedError from None
         raise
+
+
+def ask_leave(question: str) -> None:
+    """Go on only after a yes. Without a terminal there is nobody to ask, and so no leave.
+
+    Raises ``click.UsageError`` or ``click.Abort``.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(_("There is no terminal to ask on; give --yes."))
+    click.confirm(question, abort=True)
 
 
 def report_error(error: AigenflowError, *, as_json: bool) -> None:

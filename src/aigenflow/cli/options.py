@@ -41,3 +41,18 @@ def trust_base_url() -> Decorator[Any]:
         multiple=True,
         help=_("Allow a base URL on this host although it is private or not the provider's."),
     )
+
+
+def caching() -> Decorator[Any]:
+    """``--no-cache`` and ``--refresh``: how a command uses the response cache."""
+    no_cache = click.option(
+        "--no-cache", is_flag=True, help=_("Neither look answers up nor remember them.")
+    )
+    refresh = click.option(
+        "--refresh", is_flag=True, help=_("Buy every answer anew and remember the new one.")
+    )
+
+    def both(function: Callable[..., Any]) -> Callable[..., Any]:
+        return no_cache(refresh(function))
+
+    return both

@@ -25,6 +25,7 @@ from aigenflow.cli.console import read_settings
 @options.output_dir()
 @options.quiet()
 @options.as_json()
+@options.caching()
 @options.trust_base_url()
 def command(
     session: str,
@@ -32,6 +33,8 @@ def command(
     output_dir: Path | None,
     quiet: bool,
     as_json: bool,
+    no_cache: bool,
+    refresh: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.app import App
@@ -44,5 +47,7 @@ def command(
             taken.forgive()
         return taken
 
-    settings, home = read_settings(output_dir=output_dir, trusted_hosts=trusted_hosts)
-    write_session(settings, home, take, quiet=quiet, as_json=as_json)
+    settings, home = read_settings(
+        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
+    )
+    write_session(settings, home, take, refresh=refresh, quiet=quiet, as_json=as_json)

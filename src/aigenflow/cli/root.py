@@ -15,6 +15,7 @@ _COMMANDS: Mapping[str, str] = {
     "status": "aigenflow.cli.status",
     "ask": "aigenflow.cli.ask",
     "check": "aigenflow.cli.check",
+    "cache": "aigenflow.cli.cache",
     "config": "aigenflow.cli.config",
 }
 

@@ -58,6 +58,7 @@ RD_TEMPLATES = frozenset({"rd", "sbir", "horizon"})
 @options.output_dir()
 @options.quiet()
 @options.as_json()
+@options.caching()
 @options.trust_base_url()
 def command(
     topic: str,
@@ -70,11 +71,15 @@ def command(
     output_dir: Path | None,
     quiet: bool,
     as_json: bool,
+    no_cache: bool,
+    refresh: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.cli.writing import write_session
 
-    settings, home = read_settings(output_dir=output_dir, trusted_hosts=trusted_hosts)
+    settings, home = read_settings(
+        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
+    )
     assignment = _assignment(topic, document_type, template, lang, brief)
     write_session(
         settings,
@@ -82,6 +87,7 @@ def command(
         lambda app: (
             app.branch(assignment, from_phase, parent) if from_phase > 1 else app.start(assignment)
         ),
+        refresh=refresh,
         quiet=quiet,
         as_json=as_json,
     )

@@ -22,6 +22,7 @@ def write_session(
     home: Path,
     take: Callable[[App], LocalSession],
     *,
+    refresh: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -30,7 +31,7 @@ def write_session(
     However it ends, the session is released, and the user is told how to go on.
     """
     with open_progress(quiet=quiet or as_json) as progress:
-        app = App(settings, home=home, on_event=progress)
+        app = App(settings, home=home, refresh=refresh, on_event=progress)
         session = take(app)
         try:
             document = run_async(_write(app, session))

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from ipaddress import ip_address
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from aigenflow.core.clock import Clock
 from aigenflow.core.config import AgentSettings, RetrySettings, Settings
 from aigenflow.core.models import AgentRequest, Backend, GatewayResponse, Route
 from aigenflow.gateway.adapters.offline import Composer, OfflineGateway
-from aigenflow.gateway.addresses import check_base_url
+from aigenflow.gateway.addresses import check_base_url, is_loopback
 from aigenflow.gateway.base import Gateway, OnText, Timeouts, ignore_text
 from aigenflow.gateway.limits import Limits
 from aigenflow.gateway.retry import ResilientGateway, RetryPolicy
@@ -158,11 +157,7 @@ class Gateways:
 
 
 def _on_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _timeouts(settings: Settings) -> Timeouts:

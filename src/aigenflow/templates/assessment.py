@@ -323,6 +323,17 @@ def wanted_keys(job: Job) -> tuple[str, ...]:
     return tuple(key for key in keys if key in job.brief.facts or not _is_served(job, key))
 
 
+def missing_keys(job: Job) -> list[str]:
+    """The facts that are really needed and not given, the most important first."""
+    missing = [key for key in wanted_keys(job) if key not in job.brief.facts]
+    return sorted(missing, key=lambda key: -weight_of(job, key))
+
+
+def sections_with(job: Job, key: str) -> str:
+    """The headings of the sections that ask for a fact."""
+    return " / ".join(s.heading for s in job.outline.sections if key in s.facts)
+
+
 def gaps(job: Job) -> list[Gap]:
     """Sections with missing facts, the most important first."""
     found = []

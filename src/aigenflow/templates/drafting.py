@@ -28,9 +28,10 @@ from aigenflow.templates.assessment import (
     Job,
     break_even_lines,
     doubt_line,
-    gaps,
+    missing_keys,
     revenue_line,
     risky_lines,
+    sections_with,
     sums_of,
 )
 from aigenflow.templates.brief import Brief, load_text_mapping, parse_brief
@@ -324,9 +325,8 @@ def _other_facts(job: Job) -> str:
 def _still_missing(job: Job) -> str:
     lines = [doubt_line(job, doubt) for doubt in job.figures.doubts] + risky_lines(job)
     lines += [
-        f"{gap.section.heading}: {', '.join(job.label(key) for key in gap.missing)}"
-        for gap in gaps(job)
-        if gap.section.id != SUMMARY_SECTION
+        f"{job.label(key)} ({job.say('needed_in')}: {sections_with(job, key)})"
+        for key in missing_keys(job)
     ]
     checklist = bullets(f"[ ] {line}" for line in lines) or job.say("none")
     intro = job.say("still_missing_intro")

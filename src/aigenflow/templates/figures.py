@@ -140,15 +140,7 @@ def work_out(brief: Brief) -> Figures:
     amounts = {key: quantity.value for key, quantity in money.items()}
     payments, price, unit_cost = _per_year(money, doubts)
     fixed_costs = _fixed_costs(money, doubts)
-    margin = break_even = break_even_revenue = None
-    if price is not None and unit_cost is not None:
-        margin = arithmetic.gross_margin(price, unit_cost)
-        if unit_cost >= price:
-            doubts.append(Doubt("cost_above_price", ("unit_cost", "price"), (unit_cost, price)))
-        elif fixed_costs is not None:
-            break_even = arithmetic.break_even_volume(fixed_costs, price, unit_cost)
-    if break_even is not None and price is not None:
-        break_even_revenue = arithmetic.product(price, break_even)
+    margin, break_even = _unit_economics(price, unit_cost, fixed_costs, doubts)
     basis, volumes, growth = _volumes(brief)
     years = tuple(_year(y, v, p, price, unit_cost, fixed_costs) for y, v, p in volumes)
     uses, uses_total = _uses(brief, currency, amounts, doubts)
@@ -164,7 +156,9 @@ def work_out(brief: Brief) -> Figures:
         fixed_costs=fixed_costs,
         gross_margin=margin,
         break_even_volume=break_even,
-        break_even_revenue=break_even_revenue,
+        break_even_revenue=(
+            None if break_even is None or price is None else arithmetic.product(price, break_even)
+        ),
         growth=growth,
         basis=basis,
         years=years,
@@ -248,6 +242,23 @@ def _fixed_costs(money: Mapping[str, Quantity], doubts: list[Doubt]) -> Decimal 
         doubts.append(Doubt("unknown_period", ("fixed_costs",)))
         return None
     return arithmetic.product(costs.value, PAYMENTS_A_YEAR[costs.per])
+
+
+def _unit_economics(
+    price: Decimal | None,
+    unit_cost: Decimal | None,
+    fixed_costs: Decimal | None,
+    doubts: list[Doubt],
+) -> tuple[Decimal | None, Decimal | None]:
+    """Gross margin and break-even volume, where price and unit cost are known."""
+    if price is None or unit_cost is None:
+        return None, None
+    margin = arithmetic.gross_margin(price, unit_cost)
+    if unit_cost >= price:
+        doubts.append(Doubt("cost_above_price", ("unit_cost", "price"), (unit_cost, price)))
+    if fixed_costs is None:
+        return margin, None
+    return margin, arithmetic.break_even_volume(fixed_costs, price, unit_cost)
 
 
 _Volume: TypeAlias = tuple[int, Decimal, bool]

@@ -71,9 +71,7 @@ _KOREAN_TOKEN = re.compile(rf"({_NUMBER})|([십백천])|([만억조])")
 _SMALL = {"십": 10, "백": 100, "천": 1000}
 _LARGE = {"만": 10**4, "억": 10**8, "조": 10**12}
 
-_RANGE = re.compile(
-    r"\d\s*\S{0,3}\s*[~∼〜]|\d\s*\S{0,3}\s*[-–—]\s*[\d₩$€£]|\d\s*(?:to|에서|부터)\s*\d"
-)
+_RANGE_SIGN = re.compile("[~∼〜]")  # "100명~" has one figure and is a range all the same
 _PARENTHESIS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _YEAR = re.compile(
     r"(?<!\d)(?:19|20)\d\d\s*년(?:도|말|초)?(?:\s*기준)?"
@@ -109,7 +107,7 @@ def parse_quantity(text: str) -> Quantity | None:
     plain = unicodedata.normalize("NFKC", text).strip()
     period = _period(plain)
     bare = _EACH.sub(" ", _YEAR.sub(" ", _PARENTHESIS.sub(" ", plain)))
-    if _RANGE.search(bare):
+    if _RANGE_SIGN.search(bare):
         return None
     figures = list(_FIGURE.finditer(bare))
     if len(figures) != 1 or len(re.findall(r"\d", figures[0]["body"])) > _DIGITS_AT_MOST:

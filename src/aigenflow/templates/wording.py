@@ -247,8 +247,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "story_columns": ("Step|What the brief gives|What it must show",
                       "단계|브리프 내용|보여 주어야 할 것"),
     "pitch": ("Pitch in one minute", "1분 발표 뼈대"),
-    "summary_missing": ("Still missing for the summary: {facts}.",
-                        "요약에 아직 없는 항목: {facts}."),
     "charts_title": ("Tables computed from the brief: {topic}", "브리프로 계산한 표: {topic}"),
     "charts_none": (
         "Nothing can be computed yet. Give a price and the customers or units of each year; unit"
@@ -348,7 +346,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "customers_unit": ("customers", "고객"),
     "volume_unit": ("units", "개"),
-    "yearly": ("{amount} a year", "연 {amount}"),
     "reached_in": ("year {year} (yearly basis)", "{year}차 연도(연간 기준)"),
     # doubts
     "not_one_figure": (

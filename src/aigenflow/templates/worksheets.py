@@ -20,7 +20,9 @@ from aigenflow.templates.assessment import (
     doubt_line,
     gaps,
     missing_in,
+    missing_keys,
     risky_lines,
+    sections_with,
     wanted_keys,
     weight_of,
 )
@@ -105,7 +107,7 @@ def _usp(job: Job) -> str:
 
 
 def _first_line(job: Job, key: str) -> str:
-    return next((clean(line) for line in job.brief.lines(key)), job.say("to_fill"))
+    return next((clean(entry.short) for entry in job.brief.entries(key)), job.say("to_fill"))
 
 
 def _personas(job: Job) -> str:
@@ -119,16 +121,18 @@ def validate(job: Job) -> str:
     """What is known, what is missing, and what does not fit together."""
     wanted = wanted_keys(job)
     known = [key for key in wanted if key in job.brief.facts]
-    missing = [key for key in wanted if key not in job.brief.facts]
-    missing.sort(key=lambda key: -weight_of(job, key))
+    missing = missing_keys(job)
     needed = job.say("needed_in")
     known_table = render_table(
         [job.say("fact"), job.say("in_brief"), needed],
-        [(job.label(key), _facts_cell(job, [key]), _sections_with(job, key)) for key in known],
+        [
+            (job.label(key), _facts_cell(job, [key]), clean_cell(sections_with(job, key)))
+            for key in known
+        ],
     )
     missing_table = render_table(
         [job.say("fact"), needed],
-        [(job.label(key), _sections_with(job, key)) for key in missing],
+        [(job.label(key), clean_cell(sections_with(job, key))) for key in missing],
     )
     return _page(
         job,
@@ -149,12 +153,6 @@ def doubts(job: Job) -> str:
         return bullets(doubt_line(job, doubt) for doubt in job.figures.doubts)
     compared = bool(job.figures.amounts or job.figures.years)
     return job.say("no_doubts" if compared else "nothing_to_compare")
-
-
-def _sections_with(job: Job, key: str) -> str:
-    return clean_cell(
-        " / ".join(section.heading for section in job.outline.sections if key in section.facts)
-    )
 
 
 # ---- phase 2 -----------------------------------------------------------------------------------
@@ -233,8 +231,7 @@ def swot_analysis(job: Job) -> str:
 
 
 def _swot(job: Job) -> str:
-    missing = [key for key in wanted_keys(job) if key not in job.brief.facts]
-    vital = [job.label(key) for key in missing if weight_of(job, key) > 1]
+    vital = [job.label(key) for key in missing_keys(job) if weight_of(job, key) > 1]
     weak = job.say("not_in_brief", facts=", ".join(vital)) if vital else ""
     fields = {
         "strengths": _facts_cell(job, ("advantages", "technology", "prior_work", "team")),

@@ -157,10 +157,12 @@ def test_what_is_no_entry_file_is_damage(root: Path, kind: str, tmp_path: Path) 
         storage.get(meta.key, 2)
     with pytest.raises(DamagedEntryError):
         storage.peek(meta.key)
+    if kind == "huge":
+        storage.set_aside(meta.key)
     storage.put(meta, data, 3)
     assert storage.get(meta.key, 4) == data
-    assert storage.check(fix=True) in ([], storage.check(fix=True))
     assert storage.usage() == Usage(entries=1, size_bytes=len(data))
+    assert storage.check(fix=False) == []
 
 
 def test_the_quarantine_stays_small(root: Path) -> None:
@@ -210,7 +212,7 @@ def test_use_is_seen_by_other_openers_at_once(root: Path) -> None:
         one.put(*entry, at + 1)
     two.get(entries[0][0].key, 10)
     one.get(entries[1][0].key, 11)
-    two.trim(1, len(entries[0][1]))
+    two.trim(len(entries[0][1]), len(entries[0][1]))
     assert list(two.names()) == [entries[1][0].key]
 
 
@@ -227,7 +229,7 @@ def test_an_entry_used_during_eviction_is_kept(root: Path, monkeypatch: pytest.M
         return evict(batch, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(storage, "_evict", use_first)
-    storage.trim(1, len(entries[0][1]))
+    storage.trim(len(entries[0][1]), len(entries[0][1]))
     assert list(storage.names()) == [entries[0][0].key]
 
 

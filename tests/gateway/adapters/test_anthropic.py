@@ -612,6 +612,25 @@ class TestContract(GatewayContract):
         assert caught.status == status
         assert "CANARY" not in caught.message
 
+    @pytest.mark.parametrize("words", [b"NaN", b'"half a \\ud83d pair"', b"[" * 5000])
+    async def test_json_that_cannot_be_kept(
+        self, server: LocalServer, gateway: Gateway, words: bytes
+    ) -> None:
+        """An answer that could not be written to disk again is malformed, wherever it says so."""
+        whole = json.dumps(self.answer("ok")).encode()
+        body = whole[:-1] + b', "novelty": ' + words + b"}"
+        server.script = [Reply(headers={"content-type": "application/json"}, body=body)]
+        assert isinstance(await self.fault(gateway), MalformedAnswerError)
+
+    async def test_a_key_of_any_shape_is_kept_out_of_errors(self, server: LocalServer) -> None:
+        """The key is not quoted, also where it does not look like one."""
+        gateway = AnthropicGateway(api_key="plainword12345", base_url=server.url)
+        event = {"type": "error", "error": {"type": "api_error", "message": "plainword12345"}}
+        server.script = [sse_reply(sse(("error", event)))]
+        error = await self.fault(gateway, STREAMED)
+        await gateway.aclose()
+        assert "plainword" not in error.message
+
     async def test_pings_alone(self, server: LocalServer) -> None:
         """Keep-alives before the answer begins are no sign of life."""
         gateway = self.make(server.url, Timeouts(first_event_s=0.2, idle_s=30))

@@ -166,7 +166,7 @@ class FileStorage:
                 # A second round means that the first one went by wrong figures.
                 uses = self._recount(certain=evicted > 0)
                 for batch in _batches(in_order_of_eviction(uses)):
-                    evicted += self._evict(batch, target_bytes)
+                    evicted += self._evict(batch, min(limit_bytes, target_bytes))
                 if not uses:
                     break
         self._changed += evicted
@@ -248,6 +248,7 @@ class FileStorage:
             before = _regular_size(target)
             if before is None and os.path.lexists(target):
                 self._to_quarantine(target)
+                totals.doubtful = True
             entries, size = int(before is None), len(data) - (before or 0)
             totals.grow(entries=entries, size_bytes=size)
             totals.count(Counters(stores=1))
@@ -403,15 +404,15 @@ class FileStorage:
         return [Finding(problem=_("stats.json does not fit the entries"), fixed=fix)]
 
     def _check_index(self, *, fix: bool) -> list[Finding]:
-        path = self.root / "index.json"
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                Index.decode(read_bounded(path, _INDEX_BYTES))
-            except (OSError, ValueError):
-                if fix:
-                    self._index = Index()
-                    self._current_index()
-                return [Finding(problem=_("index.json is damaged"), fixed=fix)]
+        try:
+            Index.decode(read_bounded(self.root / "index.json", _INDEX_BYTES))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError):
+            if fix:
+                self._index = Index()
+                self._save_index(self._current_index())
+            return [Finding(problem=_("index.json is damaged"), fixed=fix)]
         return []
 
 

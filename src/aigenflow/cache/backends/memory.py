@@ -27,7 +27,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
-        self._leases: dict[str, float] = {}
+        self._leases: dict[str, _MemoryLease] = {}
         self._counters = Counters()
         self._lock = threading.RLock()
 
@@ -101,10 +101,11 @@ class MemoryStorage:
 
     def lease(self, name: str, now: float) -> _MemoryLease | None:
         with self._lock:
-            if now - self._leases.get(check_name(name), float("-inf")) <= LEASE_S:
+            holder = self._leases.get(check_name(name))
+            if holder is not None and now - holder.renewed <= LEASE_S:
                 return None
-            self._leases[name] = now
-            return _MemoryLease(self._leases, name)
+            lease = self._leases[name] = _MemoryLease(self._leases, name, now)
+            return lease
 
     def check(self, *, fix: bool) -> list[Finding]:
         return []
@@ -114,12 +115,14 @@ class MemoryStorage:
 
 
 class _MemoryLease:
-    def __init__(self, leases: dict[str, float], name: str) -> None:
+    def __init__(self, leases: dict[str, _MemoryLease], name: str, renewed: float) -> None:
         self._leases = leases
         self._name = name
+        self.renewed = renewed
 
     def renew(self, now: float) -> None:
-        self._leases[self._name] = now
+        self.renewed = now
 
     def release(self) -> None:
-        self._leases.pop(self._name, None)
+        if self._leases.get(self._name) is self:
+            del self._leases[self._name]

@@ -1,0 +1,46 @@
+"""Fixtures of the fault tests: one server process, and a line to one provider for each test."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+
+import pytest
+
+from aigenflow.testing import WireServerProcess
+from tests.gateway.faults.line import Line, Way, holds_secret
+from tests.support.program import Wire
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def fault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the wire-format server, one process for all tests."""
+    with WireServerProcess(state_dir=tmp_path_factory.mktemp("wire")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def _sdks() -> None:
+    """Loaded before any limit on waiting runs: that takes seconds on a busy machine."""
+    for name in ("anthropic", "openai", "google.genai"):
+        import_module(name)
+
+
+@pytest.fixture
+async def line(
+    fault_server: str, _sdks: None, way: Way, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Line]:
+    """A line to the provider of ``way``; afterwards, no key was seen where none belongs."""
+    caplog.set_level(logging.DEBUG)
+    wire = Wire(url=fault_server)
+    wire.reset()
+    line = Line(wire, way, f"question-{next(_NUMBERS):06d}")
+    yield line
+    await line.aclose()
+    assert not holds_secret(json.dumps(wire.requests(), ensure_ascii=False))
+    assert not holds_secret(caplog.text)
