@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from aigenflow.agents.metering import Meter
 from aigenflow.agents.router import Answer, Router
 from aigenflow.agents.routes import Cast, LocalServer, cast_roles
 from aigenflow.cache.manager import CacheManager
@@ -22,6 +24,9 @@ from aigenflow.core.models import AgentRequest, AgentType, Backend, DocumentType
 from aigenflow.engine.local import LocalEngine, LocalSession
 from aigenflow.engine.models import SessionSpec, SessionState
 from aigenflow.gateway.registry import Gateways, can_be_reached, is_listening
+from aigenflow.monitoring.async_tracker import AsyncTracker
+from aigenflow.monitoring.opening import open_tracker
+from aigenflow.monitoring.price_book import PriceBook
 from aigenflow.pipeline.base import PhaseContext
 from aigenflow.pipeline.orchestrator import run_pipeline, task_titles
 from aigenflow.templates.drafting import Drafter
@@ -56,7 +61,8 @@ class AgentCheck:
 class App:
     """Everything a command or a caller needs, opened once and closed at the end.
 
-    ``refresh`` buys every answer anew, and remembers it in place of the old one.
+    ``refresh`` buys every answer anew, and remembers it in place of the old one;
+    ``allow_unpriced`` makes calls whose price nobody knows, which budgets then do not count.
 
     >>> async def write(topic: str) -> Path:
     ...     settings = load_settings(home_directory())
@@ -71,6 +77,7 @@ class App:
         home: Path,
         clock: Clock | None = None,
         refresh: bool = False,
+        allow_unpriced: bool = False,
         on_event: OnEvent = ignore_event,
     ) -> None:
         self.settings = settings
@@ -78,10 +85,19 @@ class App:
         self._clock = clock or SystemClock()
         self._templates = home / "templates"
         self._on_event = on_event
-        self._gateways = Gateways(settings, self._find_key, Drafter(self._templates), self._clock)
         self._cast: Cast | None = None
         self._refresh = refresh
         self.cache = self._open_cache(home) if settings.features.caching_enabled else None
+        self._meter = (
+            self._open_meter(home, allow_unpriced) if settings.features.monitoring_enabled else None
+        )
+        self._gateways = Gateways(
+            settings,
+            self._find_key,
+            Drafter(self._templates),
+            self._clock,
+            wrap=self._meter.wrap if self._meter else lambda gateway: gateway,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,9 +108,12 @@ class App:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.cache is not None:
-            self.cache.close()
-        await self._gateways.aclose()
+        async with AsyncExitStack() as stack:
+            if self._meter is not None:
+                stack.push_async_callback(self._meter.aclose)
+            if self.cache is not None:
+                stack.callback(self.cache.close)
+            stack.push_async_callback(self._gateways.aclose)
 
     def start(self, assignment: Assignment) -> LocalSession:
         """Begin a session. Raises :class:`~aigenflow.core.errors.InputError`."""
@@ -125,7 +144,11 @@ class App:
         outline = load_outline(
             spec.document_type, spec.template, spec.language, user_dir=self._templates
         )
-        notices = (*describe_cast(cast), *_mixing_notice(session, cast))
+        notices = (
+            *describe_cast(cast),
+            *_mixing_notice(session, cast),
+            *_unwatched_notice(self.settings),
+        )
         run = PhaseContext(
             runner=session,
             asker=self._router(cast),
@@ -171,6 +194,7 @@ class App:
             cast,
             self._gateways,
             cache=self.cache,
+            books=self._meter,
             refresh=self._refresh,
             switch_on_refusal=self.settings.retry.switch_on_refusal,
             on_event=self._on_event,
@@ -183,6 +207,15 @@ class App:
             self._clock,
             use_keyring=self.settings.use_keyring,
             on_warning=lambda message: self._on_event(Warned(message=message)),
+        )
+
+    def _open_meter(self, home: Path, allow_unpriced: bool) -> Meter:
+        return Meter(
+            AsyncTracker(open_tracker(self.settings, home, self._clock)),
+            PriceBook.load(home / "pricing.yaml"),
+            self._clock,
+            on_event=self._on_event,
+            allow_unpriced=allow_unpriced,
         )
 
     def _without_local(self) -> Cast:
@@ -336,6 +369,15 @@ def describe_cast(cast: Cast) -> tuple[str, ...]:
     if cast.is_mixed:
         notices.append(_("Some answers come from the offline drafter, which is not an AI."))
     return tuple(notices)
+
+
+def _unwatched_notice(settings: Settings) -> tuple[str, ...]:
+    """Said when budgets are set that nobody watches."""
+    budget = settings.budget
+    limits = (budget.daily_usd, budget.weekly_usd, budget.monthly_usd, budget.session_usd)
+    if settings.features.monitoring_enabled or all(limit is None for limit in limits):
+        return ()
+    return (_("Monitoring is switched off, so budgets are off too."),)
 
 
 def _mixing_notice(session: LocalSession, cast: Cast) -> tuple[str, ...]:

@@ -38,6 +38,11 @@ class Remembered(Protocol):
         """The answer."""
         ...
 
+    @property
+    def hit(self) -> bool:
+        """Whether it was remembered."""
+        ...
+
 
 class ResponseCache(Protocol):
     """Remembers answers, so that none is bought twice."""
@@ -46,6 +51,14 @@ class ResponseCache(Protocol):
         self, request: AgentRequest, route: Route, buy: Buy, *, refresh: bool = False
     ) -> Remembered:
         """The remembered answer, else what ``buy`` returns; ``refresh`` buys in any case."""
+        ...
+
+
+class Books(Protocol):
+    """Writes down what an answer from the cache saved. Calls are written where they are made."""
+
+    async def hit(self, request: AgentRequest, route: Route, response: GatewayResponse) -> None:
+        """``response`` was remembered."""
         ...
 
 
@@ -67,6 +80,7 @@ class Router:
         caller: Caller,
         *,
         cache: ResponseCache | None = None,
+        books: Books | None = None,
         refresh: bool = False,
         switch_on_refusal: bool = False,
         on_event: OnEvent = ignore_event,
@@ -74,6 +88,7 @@ class Router:
         self.cast = cast
         self._caller = caller
         self._cache = cache
+        self._books = books
         self._refresh = refresh
         self._switch_on_refusal = switch_on_refusal
         self._on_event = on_event
@@ -147,4 +162,6 @@ class Router:
         if self._cache is None or route.backend is Backend.OFFLINE:
             return await buy()  # what costs nothing is not worth remembering
         answer = await self._cache.get_or_buy(request, route, buy, refresh=self._refresh)
+        if answer.hit and self._books is not None:
+            await self._books.hit(request, route, answer.response)
         return answer.response

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--web-search", is_flag=True, help=_("Let the agent search the web."))
 @options.as_json()
 @options.caching()
+@options.allow_unpriced()
 @options.trust_base_url()
 def command(
     prompt: str,
@@ -44,6 +45,7 @@ def command(
     as_json: bool,
     no_cache: bool,
     refresh: bool,
+    allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.agents.router import Answer
@@ -53,7 +55,7 @@ def command(
     request = build_request(agent, prompt, system, max_output_tokens, web_search)
 
     async def ask() -> Answer:
-        async with App(settings, home=home, refresh=refresh) as app:
+        async with App(settings, home=home, refresh=refresh, allow_unpriced=allow_unpriced) as app:
             return await app.ask(request)
 
     answer = run_async(ask())

@@ -56,3 +56,12 @@ def caching() -> Decorator[Any]:
         return no_cache(refresh(function))
 
     return both
+
+
+def allow_unpriced() -> Decorator[Any]:
+    """``--allow-unpriced``: leave to buy at an unknown price."""
+    return click.option(
+        "--allow-unpriced",
+        is_flag=True,
+        help=_("Make calls whose price is not known; budgets do not count them."),
+    )

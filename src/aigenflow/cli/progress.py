@@ -168,13 +168,15 @@ def _describe_finished(event: events.TaskFinished) -> str:
         return _("  {task}: drafted offline").format(task=event.task)
     if response.served_from is ServedFrom.CACHE:
         return _("  {task}: {who}, from the cache").format(task=event.task, who=who)
-    return _("  {task}: {who} ({model}), {count} tokens, {seconds:.1f} s").format(
+    line = _("  {task}: {who} ({model}), {count} tokens, {seconds:.1f} s").format(
         task=event.task,
         who=who,
         model=response.model,
         count=response.tokens_used,
         seconds=response.latency_s,
     )
+    cost = response.estimated_cost
+    return line if cost is None else f"{line}, ${cost:.4f}"
 
 
 def _short(text: str) -> str:

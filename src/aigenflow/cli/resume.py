@@ -26,6 +26,7 @@ from aigenflow.cli.console import read_settings
 @options.quiet()
 @options.as_json()
 @options.caching()
+@options.allow_unpriced()
 @options.trust_base_url()
 def command(
     session: str,
@@ -35,6 +36,7 @@ def command(
     as_json: bool,
     no_cache: bool,
     refresh: bool,
+    allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.app import App
@@ -50,4 +52,12 @@ def command(
     settings, home = read_settings(
         output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
     )
-    write_session(settings, home, take, refresh=refresh, quiet=quiet, as_json=as_json)
+    write_session(
+        settings,
+        home,
+        take,
+        refresh=refresh,
+        allow_unpriced=allow_unpriced,
+        quiet=quiet,
+        as_json=as_json,
+    )

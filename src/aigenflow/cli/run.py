@@ -59,6 +59,7 @@ RD_TEMPLATES = frozenset({"rd", "sbir", "horizon"})
 @options.quiet()
 @options.as_json()
 @options.caching()
+@options.allow_unpriced()
 @options.trust_base_url()
 def command(
     topic: str,
@@ -73,6 +74,7 @@ def command(
     as_json: bool,
     no_cache: bool,
     refresh: bool,
+    allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.cli.writing import write_session
@@ -88,6 +90,7 @@ def command(
             app.branch(assignment, from_phase, parent) if from_phase > 1 else app.start(assignment)
         ),
         refresh=refresh,
+        allow_unpriced=allow_unpriced,
         quiet=quiet,
         as_json=as_json,
     )

@@ -23,6 +23,7 @@ def write_session(
     take: Callable[[App], LocalSession],
     *,
     refresh: bool,
+    allow_unpriced: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -31,7 +32,9 @@ def write_session(
     However it ends, the session is released, and the user is told how to go on.
     """
     with open_progress(quiet=quiet or as_json) as progress:
-        app = App(settings, home=home, refresh=refresh, on_event=progress)
+        app = App(
+            settings, home=home, refresh=refresh, allow_unpriced=allow_unpriced, on_event=progress
+        )
         session = take(app)
         try:
             document = run_async(_write(app, session))

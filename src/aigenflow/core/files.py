@@ -121,14 +121,7 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
 
     Raises ``OSError`` where it cannot be read and ``ValueError`` where it is larger.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        data = file.read(limit_bytes + 1)
-    if len(data) > limit_bytes:
-        raise ValueError(f"{path.name} is larger than {limit_bytes} bytes")
-    return data
+    return _read(os.fspath(path), limit_bytes, None)
 
 
 def reserve_space(path: Path, size_bytes: int) -> None:
@@ -159,21 +152,7 @@ def read_marking_use(path: str, limit_bytes: int, used_ns: int) -> bytes:
     ``used_ns`` is in nanoseconds since 1970. A date that cannot be set (a read-only file system)
     does not keep the file from being read.
     """
-    descriptor = OPS.open(path, _READ_FLAGS, 0)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        if status.st_size > limit_bytes:
-            raise ValueError(f"{path} is larger than {limit_bytes} bytes")
-        data = OPS.read(descriptor, status.st_size + 1)
-        try:
-            OPS.utime(descriptor, used_ns)
-        except OSError:
-            return data
-    finally:
-        OPS.close(descriptor)
-    return data
+    return _read(path, limit_bytes, used_ns)
 
 
 @contextlib.contextmanager
@@ -281,6 +260,23 @@ class LockedFile:
             self._descriptor = OPS.open(self._path, _UPDATE_FLAGS, FILE_MODE)
             self._process = os.getpid()
         return self._descriptor
+
+
+def _read(path: str, limit_bytes: int, used_ns: int | None) -> bytes:
+    descriptor = OPS.open(path, _READ_FLAGS, 0)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        data = OPS.read(descriptor, min(status.st_size, limit_bytes) + 1)
+        if len(data) > limit_bytes:
+            raise ValueError(f"{Path(path).name} is larger than {limit_bytes} bytes")
+        if used_ns is not None:
+            with contextlib.suppress(OSError):
+                OPS.utime(descriptor, used_ns)
+    finally:
+        OPS.close(descriptor)
+    return data
 
 
 def _publish(path: Path, data: bytes, *, durable: bool) -> None:

@@ -88,17 +88,24 @@ async def is_listening(url: str) -> bool:
 class Gateways:
     """One connection per way of reaching a model and account, kept for the life of the app.
 
+    ``wrap`` is put around each connection below its retries, so that it sees every attempt.
     Addresses are checked before a connection is made: raises
     :class:`~aigenflow.core.errors.AddressError` for one that needs leave.
     """
 
     def __init__(
-        self, settings: Settings, find_key: FindKey, composer: Composer, clock: Clock
+        self,
+        settings: Settings,
+        find_key: FindKey,
+        composer: Composer,
+        clock: Clock,
+        wrap: Callable[[Gateway], Gateway] = lambda gateway: gateway,
     ) -> None:
         self._settings = settings
         self._find_key = find_key
         self._composer = composer
         self._clock = clock
+        self._wrap = wrap
         self._open: dict[tuple[Backend, str | None, str], Gateway] = {}
 
     async def send(
@@ -138,13 +145,14 @@ class Gateways:
                 key = LOOPBACK_KEY
         module = import_module(f"aigenflow.gateway.adapters.{adapter.module}")
         connect = cast("Callable[..., Gateway]", getattr(module, adapter.name))
+        gateway = connect(
+            api_key=key,
+            base_url=route.base_url,
+            timeouts=_timeouts(self._settings),
+            clock=self._clock,
+        )
         return ResilientGateway(
-            connect(
-                api_key=key,
-                base_url=route.base_url,
-                timeouts=_timeouts(self._settings),
-                clock=self._clock,
-            ),
+            self._wrap(gateway),
             provider=route.backend.value,
             limits=Limits(
                 requests_per_minute=agent.requests_per_minute,

@@ -342,6 +342,8 @@ class ResilientGateway:
             response = await self._inner.send(call.request, call.route, call.on_text)
             error = judge(response)
         except GatewayError as raised:
+            # What an SDK raised lies behind it, and holds the request with its key.
+            raised.__context__ = None
             error = raised
         return Attempt(
             request=call.request,

@@ -137,6 +137,18 @@ def due_alerts(
     )
 
 
+def describe_alert(alert: Alert) -> str:
+    """What to tell the user once a threshold is reached."""
+    account = alert.account
+    return _("{percent} % of the {budget} budget ({name}) is spent: ${spent} of ${cap}.").format(
+        percent=alert.threshold,
+        budget=_kind_name(account.window.kind),
+        name=account.window.name,
+        spent=dollars(account.spent),
+        cap=dollars(account.window.cap),
+    )
+
+
 def dollars(amount: Decimal) -> str:
     """An amount for people: cents, or as many digits as a smaller amount needs to show."""
     if amount == 0 or abs(amount) >= Decimal("0.01"):

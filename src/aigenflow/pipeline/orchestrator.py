@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from gettext import gettext as _
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from aigenflow.core.errors import AigenflowError
 from aigenflow.core.events import RunFinished, RunStarted
 from aigenflow.core.markers import renumber
-from aigenflow.core.models import AgentType, Backend, DocumentType, Language, Route
+from aigenflow.core.models import AgentType, Backend, DocumentType, Language, Route, ServedFrom
 from aigenflow.engine.models import StepRecord
 from aigenflow.export.markdown import DocumentParts, assemble, headings
 from aigenflow.pipeline import (
@@ -150,10 +151,28 @@ def describe_run(
         "totals": {
             "input_tokens": sum(record.response.input_tokens for record in records),
             "output_tokens": sum(record.response.output_tokens for record in records),
+            **_money(records),
         },
         "sources": [citation.model_dump(mode="json") for citation in sources.citations],
         "unresolved_citations": list(unresolved(body, sources)) if sources.citations else [],
         "notices": list(notices),
+    }
+
+
+def _money(records: Sequence[StepRecord]) -> dict[str, Any]:
+    """What the document cost and what the cache avoided, in US dollars; null where unknown."""
+    cost = {True: Decimal(0), False: Decimal(0)}
+    unknown = 0
+    for record in records:
+        price = record.response.estimated_cost
+        if price is None:
+            unknown += record.response.backend is not Backend.OFFLINE
+        else:
+            cost[record.response.served_from is ServedFrom.CACHE] += price
+    return {
+        "cost_usd": str(cost[False]) if not unknown else None,
+        "cost_avoided_usd": str(cost[True]),
+        "tasks_of_unknown_cost": unknown,
     }
 
 
@@ -179,6 +198,7 @@ def _describe_task(record: StepRecord) -> dict[str, Any]:
         "input_tokens": response.input_tokens,
         "output_tokens": response.output_tokens,
         "usage_reported": response.usage_reported,
+        "cost_usd": None if response.estimated_cost is None else str(response.estimated_cost),
         "sources": len(response.citations),
         "latency_seconds": round(response.latency_s, 3),
         "fell_back_because": record.fell_back_because or None,

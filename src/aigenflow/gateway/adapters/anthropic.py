@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from functools import cache
 from itertools import chain
@@ -37,7 +37,7 @@ from aigenflow.gateway.http_errors import error_from_event, error_from_status
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-    from anthropic._types import RequestOptions
+    from httpx2 import Request
 
 PROVIDER = Backend.ANTHROPIC.value
 OFFICIAL_URL = "https://api.anthropic.com"
@@ -339,16 +339,14 @@ class AnthropicGateway:
         import httpx2
 
         with self._translated():
-            response = await client.post(
-                _MESSAGES, cast_to=httpx2.Response, body=body, options=self._options()
-            )
+            response = await client.post(_MESSAGES, cast_to=httpx2.Response, body=body)
         return read_object(response.content, provider=PROVIDER)
 
     async def _get_models(self, client: AsyncAnthropic) -> dict[str, Json]:
         import httpx2
 
         with self._translated():
-            response = await client.get(_MODELS, cast_to=httpx2.Response, options=self._options())
+            response = await client.get(_MODELS, cast_to=httpx2.Response)
         return read_object(response.content, provider=PROVIDER)
 
     async def _streamed(
@@ -379,7 +377,6 @@ class AnthropicGateway:
                 _MESSAGES,
                 cast_to=object,
                 body={**body, "stream": True},
-                options=self._options(),
                 stream=True,
                 stream_cls=AsyncStream[object],
             )
@@ -418,16 +415,10 @@ class AnthropicGateway:
                     timeout=timeout,
                     follow_redirects=False,
                     trust_env=may_use_proxy(self._base_url),
+                    event_hooks={"request": [_authorisation(key)]},
                 ),
             )
         return self._sdk
-
-    def _options(self) -> RequestOptions:
-        """Per-request headers: ANTHROPIC_CUSTOM_HEADERS must not replace the key."""
-        from anthropic import omit
-
-        key = checked_key(self._key, provider=PROVIDER)
-        return {"headers": {"Authorization": f"Bearer {key}", "X-Api-Key": omit}}
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(fault_table(), self._status_error, provider=PROVIDER)
@@ -485,6 +476,19 @@ def fault_table() -> FaultTable:
         (httpx2.StreamError, Fault.CUT),
         (anthropic.AnthropicError, Fault.UNSENT),
     )
+
+
+def _authorisation(key: str) -> Callable[[Request], Awaitable[None]]:
+    """Puts the key on a request that is about to leave.
+
+    Only then: the SDK logs the headers it is given, and ANTHROPIC_CUSTOM_HEADERS replaces them.
+    """
+
+    async def authorise(request: Request) -> None:
+        request.headers["Authorization"] = f"Bearer {key}"
+        request.headers.pop("X-Api-Key", None)
+
+    return authorise
 
 
 def _text_block(text: str, *, cacheable: bool = False) -> dict[str, Json]:

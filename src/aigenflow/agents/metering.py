@@ -1,0 +1,236 @@
+"""Every call to a provider, paid for in the open: reserved before, settled after.
+
+    worst case -> reserve (refused: the call is not made) -> call -> settle, whatever came of it
+
+This stands around each single attempt, below the retries, so that an attempt that failed after the
+provider had worked is on the books as well.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from gettext import gettext as _
+from typing import TypedDict
+
+from aigenflow.core.clock import Clock
+from aigenflow.core.errors import GatewayError
+from aigenflow.core.events import OnEvent, Warned
+from aigenflow.core.models import (
+    AgentRequest,
+    FinishReason,
+    GatewayResponse,
+    Route,
+    ServedFrom,
+    TokenUsage,
+)
+from aigenflow.gateway.base import Gateway, OnText, ignore_text
+from aigenflow.monitoring.async_tracker import AsyncTracker
+from aigenflow.monitoring.budget import describe_alert
+from aigenflow.monitoring.cost_calculator import avoided_by_cache, bill, estimate
+from aigenflow.monitoring.models import (
+    Alert,
+    CallDetails,
+    Estimate,
+    Purpose,
+    Rates,
+    Reservation,
+    Waste,
+)
+from aigenflow.monitoring.price_book import PriceBook
+
+MAX_SEARCHES = 8
+"""The most searches a call may make, for the worst case; see the adapters."""
+
+_NOTHING = Decimal(0)
+_USABLE = frozenset({FinishReason.COMPLETE, FinishReason.LENGTH})
+
+
+class Meter:
+    """Knows what calls cost, sets the money aside, and writes down what became of it."""
+
+    def __init__(
+        self,
+        tracker: AsyncTracker,
+        prices: PriceBook,
+        clock: Clock,
+        *,
+        on_event: OnEvent,
+        allow_unpriced: bool = False,
+    ) -> None:
+        self._tracker = tracker
+        self._prices = prices
+        self._clock = clock
+        self._on_event = on_event
+        self._allow_unpriced = allow_unpriced
+        self._warned_of_shortfall = False
+
+    def wrap(self, gateway: Gateway) -> Gateway:
+        """``gateway``, with every call through it reserved and settled."""
+        return MeteredGateway(gateway, self)
+
+    async def reserve(self, request: AgentRequest, route: Route) -> tuple[Reservation, Estimate]:
+        """Set the worst case of one attempt aside.
+
+        Raises :class:`~aigenflow.core.errors.BudgetExceededError` where a budget has no room for
+        it, and :class:`~aigenflow.core.errors.ConfigError` where its price is not known.
+        """
+        foreseen = estimate(
+            bytes_sent=count_bytes(request),
+            max_output_tokens=request.max_output_tokens,
+            rates=self._rates(route, ServedFrom.LIVE),
+            max_searches=MAX_SEARCHES if request.web_search else 0,
+        )
+        reservation = await self._tracker.reserve(
+            foreseen, Purpose(**_place(request, route)), allow_unpriced=self._allow_unpriced
+        )
+        if reservation.shortfalls and not self._warned_of_shortfall:
+            self._warned_of_shortfall = True
+            self._on_event(Warned(message=_("A budget has no room left; going on as you set.")))
+        return reservation, foreseen
+
+    async def settle(
+        self,
+        reservation: Reservation,
+        request: AgentRequest,
+        route: Route,
+        response: GatewayResponse,
+    ) -> GatewayResponse:
+        """Write down what an answer cost; return it with its cost."""
+        rates = self._rates(route, response.served_from)
+        charged = bill(response, rates, self._rates(route, ServedFrom.LIVE))
+        waste = None if response.finish_reason in _USABLE else Waste.DISCARDED
+        usage = TokenUsage(
+            **_place(request, route),
+            input_tokens=response.input_tokens,
+            output_tokens=response.output_tokens,
+            cached_input_tokens=response.cached_input_tokens,
+            cache_write_tokens=response.cache_write_tokens,
+            reasoning_tokens=response.reasoning_tokens,
+            billed_cost=charged.billed,
+            avoided_cost=charged.discount_saving,
+            waste=waste is not None,
+            served_from=response.served_from,
+            when=self._clock.now(),
+        )
+        details = CallDetails(
+            waste=waste,
+            price_is_estimate=charged.is_estimate or not response.usage_reported,
+            prompt_cache_saving=charged.prompt_cache_saving,
+        )
+        self._tell(await self._tracker.settle(reservation, usage, details=details))
+        return response.model_copy(update={"estimated_cost": charged.billed})
+
+    async def lose(
+        self, reservation: Reservation, request: AgentRequest, route: Route, foreseen: Estimate
+    ) -> None:
+        """Write down a call that may be billed although its answer was lost, as it was foreseen."""
+        usage = TokenUsage(
+            **_place(request, route),
+            input_tokens=foreseen.input_tokens,
+            output_tokens=foreseen.output_tokens,
+            billed_cost=foreseen.expected,
+            waste=True,
+            when=self._clock.now(),
+        )
+        details = CallDetails(waste=Waste.LOST, price_is_estimate=True)
+        self._tell(await self._tracker.settle(reservation, usage, details=details))
+
+    async def release(self, reservation: Reservation) -> None:
+        """Set the money of a call free that cannot have been billed."""
+        await self._tracker.release(reservation)
+
+    async def hit(self, request: AgentRequest, route: Route, response: GatewayResponse) -> None:
+        """Write down an answer from the response cache: nothing billed, and what was avoided."""
+        usage = TokenUsage(
+            **_place(request, route),
+            input_tokens=response.input_tokens,
+            output_tokens=response.output_tokens,
+            cached_input_tokens=response.cached_input_tokens,
+            cache_write_tokens=response.cache_write_tokens,
+            reasoning_tokens=response.reasoning_tokens,
+            billed_cost=_NOTHING,
+            avoided_cost=avoided_by_cache(response, self._rates(route, ServedFrom.LIVE)),
+            served_from=ServedFrom.CACHE,
+            when=self._clock.now(),
+        )
+        self._tell(await self._tracker.track(usage))
+
+    async def aclose(self) -> None:
+        """Wait until everything is in the ledger, and close it."""
+        await self._tracker.aclose()
+        self._tracker.tracker.close()
+
+    def _rates(self, route: Route, mode: ServedFrom) -> Rates | None:
+        return self._prices.rates_for(
+            route.actor,
+            route.backend,
+            route.model,
+            self._clock.now(),
+            mode,
+            base_url=route.base_url,
+        )
+
+    def _tell(self, alerts: tuple[Alert, ...]) -> None:
+        for alert in alerts:
+            self._on_event(Warned(message=describe_alert(alert)))
+
+
+class MeteredGateway:
+    """A gateway whose every call is reserved before and settled after."""
+
+    def __init__(self, inner: Gateway, meter: Meter) -> None:
+        self._inner = inner
+        self._meter = meter
+
+    async def send(
+        self, request: AgentRequest, route: Route, on_text: OnText = ignore_text
+    ) -> GatewayResponse:
+        """Ask once, if every budget has room for the worst case."""
+        reservation, foreseen = await self._meter.reserve(request, route)
+        try:
+            response = await self._inner.send(request, route, on_text)
+        except GatewayError as error:
+            if error.response is not None:
+                await self._meter.settle(reservation, request, route, error.response)
+            elif error.possibly_billed:
+                await self._meter.lose(reservation, request, route, foreseen)
+            else:
+                await self._meter.release(reservation)
+            raise
+        except BaseException:  # cancelled, or a bug: the provider may have begun to work
+            await self._meter.lose(reservation, request, route, foreseen)
+            raise
+        return await self._meter.settle(reservation, request, route, response)
+
+    async def list_models(self) -> tuple[str, ...]:
+        """Costs nothing."""
+        return await self._inner.list_models()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+class _Place(TypedDict):
+    provider: str
+    model: str
+    phase: int
+    task: str
+    session: str
+
+
+def _place(request: AgentRequest, route: Route) -> _Place:
+    return _Place(
+        provider=route.actor.value,
+        model=route.model,
+        phase=request.phase,
+        task=request.task,
+        session=request.session,
+    )
+
+
+def count_bytes(request: AgentRequest) -> int:
+    """UTF-8 bytes of everything the model hears."""
+    texts = [request.system, request.prompt, request.answer_so_far]
+    texts += [text for document in request.context for text in (document.title, document.text)]
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)
