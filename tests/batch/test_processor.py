@@ -389,6 +389,20 @@ async def test_a_batch_in_time_says_nothing() -> None:
     bench.assert_idle()
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_batch_that_ends_as_its_time_is_up_is_in_time(turns: int) -> None:
+    """It is called late only where a call of it has not ended."""
+    bench = Bench(timeout_s=60)
+    running = asyncio.create_task(bench.processor.process_batch([entry()]))
+    await settle()
+    answered = asyncio.create_task(bench.gateway.answer("t"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    bench.clock.advance(60)
+    await asyncio.gather(running, answered)
+    assert all(isinstance(e, Warned) and e.message.startswith("1 of 1") for e in bench.events)
+
+
 # The queue
 
 
@@ -430,6 +444,23 @@ async def test_the_timer_serves_groups_that_began_at_different_times() -> None:
     await bench.wait(0.5)
     assert bench.gateway.started == ["a"]
     await bench.wait(1.5)
+    assert bench.gateway.started == ["a", "b"]
+    await bench.gateway.answer("a", "b")
+    await asyncio.gather(first, second)
+    bench.assert_idle()
+
+
+async def test_the_timer_goes_on_after_it_has_released_a_group() -> None:
+    """Whoever comes while an earlier one is under way has two seconds of their own."""
+    bench = Bench()
+    first = bench.send("a")
+    await settle()
+    await bench.wait(2)
+    second = bench.send("b")
+    await settle()
+    await bench.wait(1.5)
+    assert bench.gateway.started == ["a"]
+    await bench.wait(0.5)
     assert bench.gateway.started == ["a", "b"]
     await bench.gateway.answer("a", "b")
     await asyncio.gather(first, second)
@@ -628,20 +659,20 @@ async def test_one_that_gives_up_in_the_queue_is_never_sent() -> None:
 
 
 async def test_nobody_joins_a_call_that_is_being_cancelled() -> None:
-    """The same question, asked while the cancellation is still under way, is a call of its own."""
-    release = asyncio.Event()
-    calls: list[str] = []
+    """The same question, asked before the cancellation has ended, is a call of its own."""
+    endings = [asyncio.Event(), asyncio.Event()]
+    calls: list[asyncio.Event] = []
 
     class Slow:
         async def send(
             self, request: AgentRequest, route: Route, on_text: OnText
         ) -> GatewayResponse:
-            calls.append(request.task)
-            if len(calls) == 1:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    await release.wait()
+            calls.append(endings[len(calls)])
+            ending = calls[-1]
+            try:
+                await asyncio.Event().wait() if ending is endings[0] else await ending.wait()
+            finally:
+                await ending.wait()
             return GatewayResponse(content="Yes.")
 
     processor = BatchProcessor(Slow(), limits=BatchLimits(max_batch_size=1))
@@ -649,11 +680,18 @@ async def test_nobody_joins_a_call_that_is_being_cancelled() -> None:
     await settle()
     first.cancel()
     await settle()
-    assert (await processor.send(request(), route())).served_from is ServedFrom.LIVE
+    assert not first.done()
+    second = asyncio.create_task(processor.send(request(), route()))
+    await settle()
+    endings[0].set()
+    await settle()
+    assert first.cancelled()
+    third = asyncio.create_task(processor.send(request(), route()))
+    await settle()
+    endings[1].set()
+    assert (await second).served_from is ServedFrom.LIVE
+    assert (await third).served_from is ServedFrom.CACHE
     assert len(calls) == 2
-    release.set()
-    with pytest.raises(asyncio.CancelledError):
-        await first
 
 
 async def test_a_cancelled_wave_buys_nothing() -> None:

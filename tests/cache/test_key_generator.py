@@ -36,7 +36,10 @@ from tests.cache.questions import REQUEST, ROUTE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
@@ -48,9 +51,9 @@ REQUESTS = st.builds(
     phase=st.integers(1, 5),
     task=TEXT,
     prompt=TEXT,
-    context=st.lists(
-        st.builds(ContextDocument, id=TEXT, title=TEXT, text=TEXT), max_size=2
-    ).map(tuple),
+    context=st.lists(st.builds(ContextDocument, id=TEXT, title=TEXT, text=TEXT), max_size=2).map(
+        tuple
+    ),
     system=TEXT,
     max_output_tokens=st.integers(1, 100_000),
     web_search=st.booleans(),

@@ -22,7 +22,9 @@ from tests.cache.questions import ANSWER, NOON
 
 DAY = timedelta(hours=24)
 MOMENTS = st.datetimes(
-    datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001
+    datetime(1970, 1, 2),
+    datetime(2100, 1, 1),
+    timezones=st.just(UTC),  # noqa: DTZ001
 )
 
 

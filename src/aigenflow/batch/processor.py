@@ -120,10 +120,8 @@ class BatchProcessor:
         share = self._join(request, route, on_text)
         try:
             if share.is_new:
-                provider = provider_of(route)
-                self._release(
-                    self._queue.offer(share.call, provider=provider, now=now, ticket=ticket)
-                )
+                group = share.call.lane
+                self._release(self._queue.offer(share.call, group=group, now=now, ticket=ticket))
             elif ticket is not None:
                 self._release(self._queue.withdraw(ticket, now))
             await asyncio.shield(share.call.outcome)
@@ -152,9 +150,13 @@ class BatchProcessor:
         call = self._calls.get(key)
         is_new = call is None
         if call is None:
-            outcome = asyncio.get_running_loop().create_future()
             call = _Call(
-                key=key, request=request, route=route, outcome=outcome, context=copy_context()
+                key=key,
+                request=request,
+                route=route,
+                lane=self._lanes[provider_of(route)],
+                outcome=asyncio.get_running_loop().create_future(),
+                context=copy_context(),
             )
             self._calls[key] = call
         call.listeners.append(on_text)
@@ -207,9 +209,8 @@ class BatchProcessor:
 
     def _start(self, calls: Iterable[_Call]) -> None:
         for call in calls:
-            lane = self._lanes[provider_of(call.route)]
-            lane.backlog.append(call)
-            self._fill(lane)
+            call.lane.backlog.append(call)
+            self._fill(call.lane)
 
     def _fill(self, lane: _Lane) -> None:
         while lane.backlog and len(lane.running) < self._limits.max_in_flight:
@@ -219,14 +220,14 @@ class BatchProcessor:
             call.task = asyncio.get_running_loop().create_task(
                 self._caller.send(call.request, call.route, call.tell), context=call.context
             )
-            call.task.add_done_callback(partial(self._settle, call, lane))
+            call.task.add_done_callback(partial(self._settle, call))
             lane.running.add(call)
 
-    def _settle(self, call: _Call, lane: _Lane, task: asyncio.Task[GatewayResponse]) -> None:
+    def _settle(self, call: _Call, task: asyncio.Task[GatewayResponse]) -> None:
         """Tell everybody who waits for ``call`` how it ended, and pass on its place."""
         self._forget(call)
-        lane.running.discard(call)
-        self._fill(lane)
+        call.lane.running.discard(call)
+        self._fill(call.lane)
         if not call.outcome.done():
             call.outcome.set_result(_outcome(task, call.route))
 
@@ -249,9 +250,9 @@ class BatchProcessor:
         if not late:
             return
         for call in late:
-            self._lanes[provider_of(call.route)].running.discard(call)
-        for provider in {provider_of(call.route) for call in late}:
-            self._fill(self._lanes[provider])
+            call.lane.running.discard(call)
+        for lane in {call.lane for call in late}:
+            self._fill(lane)
         self._on_event(
             Warned(
                 message=_(
@@ -306,6 +307,7 @@ class _Call:
     key: Hashable
     request: AgentRequest
     route: Route
+    lane: _Lane
     outcome: asyncio.Future[_Outcome]
     context: Context
     listeners: list[OnText] = field(default_factory=list)

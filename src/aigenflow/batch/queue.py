@@ -62,7 +62,7 @@ class _Waiting(Generic[ItemT]):
 
 
 class BatchQueue(Generic[ItemT]):
-    """Collects items per provider until they leave. ``now`` must never go backwards.
+    """Collects items in groups until they leave. ``now`` must never go backwards.
 
     Nothing stays longer than ``max_wait_s`` (seconds), provided that :meth:`due` is called when
     :meth:`next_due` says. A group never exceeds ``max_batch_size``.
@@ -83,9 +83,12 @@ class BatchQueue(Generic[ItemT]):
         return tuple(Ticket(party) for _ in range(requests))
 
     def offer(
-        self, item: ItemT, *, provider: Hashable, now: float, ticket: Ticket | None = None
+        self, item: ItemT, *, group: Hashable, now: float, ticket: Ticket | None = None
     ) -> tuple[ItemT, ...]:
-        """Add ``item``; with a ticket it is one of its party, the first or a later one."""
+        """Add ``item`` to ``group``, which stands for its provider.
+
+        With a ticket it is a request of that ticket's asker, the first or a later one.
+        """
         if ticket is not None:
             ticket.use()
         waiting = _Waiting(
@@ -94,7 +97,7 @@ class BatchQueue(Generic[ItemT]):
             due_at=now + self._max_wait_s,
             party=None if ticket is None else ticket.party,
         )
-        self._groups.setdefault(provider, []).append(waiting)
+        self._groups.setdefault(group, []).append(waiting)
         return self.due(now)
 
     def withdraw(self, ticket: Ticket, now: float) -> tuple[ItemT, ...]:
