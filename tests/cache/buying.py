@@ -55,9 +55,9 @@ async def settle(turns: int = 20) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` holds."""
+    """Give everybody else turns of the loop until ``condition`` holds."""
     while not condition():
-        await asyncio.sleep(0.001)
+        await settle(1)
 
 
 def contents(answers: Sequence[GatewayResponse]) -> list[str]:

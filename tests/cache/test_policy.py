@@ -21,11 +21,7 @@ from aigenflow.core.models import FinishReason
 from tests.cache.questions import ANSWER, NOON
 
 DAY = timedelta(hours=24)
-MOMENTS = st.datetimes(
-    datetime(1970, 1, 2),
-    datetime(2100, 1, 1),
-    timezones=st.just(UTC),  # noqa: DTZ001
-)
+MOMENTS = st.datetimes(timezones=st.just(UTC))
 
 
 @pytest.mark.parametrize("reason", FinishReason)

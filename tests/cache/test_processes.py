@@ -195,7 +195,7 @@ def test_the_limit_holds_without_closing(tmp_path: Path, start: Callable[..., Ba
 def open_fresh(home: Path) -> None:
     """One start of the program in a home that does not exist yet."""
     cache = CacheManager(open_storage("file:", home=home))
-    cache.put(ask(os.getpid()), ROUTE, reply())
+    assert cache.put(ask(os.getpid()), ROUTE, reply())
     cache.close()
 
 

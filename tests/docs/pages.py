@@ -1,0 +1,84 @@
+"""Reading the documentation as data: pages, links, tables, and commands to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One command that a page tells to type, and the lines of output shown below it."""
+
+    command: str
+    output: tuple[str, ...]
+    line: int
+
+
+def pages() -> list[Path]:
+    """Every page of Markdown that people read, the examples of briefs left out."""
+    return [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+
+
+def blocks(text: str, kind: str) -> Iterator[tuple[int, str]]:
+    """The fenced blocks of a kind: the line each begins at, and its text."""
+    for found in _FENCE.finditer(text):
+        if found[1] == kind:
+            yield text.count("\n", 0, found.start()) + 2, found[2]
+
+
+def examples(text: str) -> Iterator[Example]:
+    """The commands in ``console`` blocks; a line that ends in a backslash goes on in the next."""
+    for start, block in blocks(text, "console"):
+        lines = block.splitlines()
+        at = 0
+        while at < len(lines):
+            assert lines[at].startswith("$ "), f"line {start + at}: a block begins with a command"
+            first, command = at, lines[at][2:]
+            while command.endswith("\\"):
+                at += 1
+                command = f"{command[:-1].rstrip()} {lines[at].strip()}"
+            at += 1
+            output = []
+            while at < len(lines) and not lines[at].startswith("$ "):
+                output.append(lines[at])
+                at += 1
+            yield Example(command=command, output=tuple(output), line=start + first)
+
+
+def without_code(text: str) -> str:
+    """``text`` without its fenced blocks, whose brackets are not links."""
+    return _FENCE.sub("", text)
+
+
+def links(text: str) -> Iterator[str]:
+    """The targets of links and images."""
+    for found in _LINK.finditer(without_code(text)):
+        yield found[1] or found[2]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ +(.+)$", without_code(text), re.MULTILINE)
+    return {re.sub(r"\s", "-", re.sub(r"[^\w\- ]", "", h.strip().lower())) for h in headings}
+
+
+def rows(text: str) -> Iterator[tuple[str, ...]]:
+    """The cells of every table's rows, rulers left out."""
+    for line in without_code(text).splitlines():
+        if line.startswith("|") and not re.fullmatch(r"[|\s:-]+", line):
+            yield tuple(cell.strip() for cell in line.strip("|").split("|"))
+
+
+def code(cell: str) -> tuple[str, ...]:
+    """What stands in backticks in a cell."""
+    return tuple(_CODE.findall(cell))

@@ -1,0 +1,99 @@
+"""Somebody who types what a page says, one command after the other, in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.docs.pages import ROOT, Example
+from tests.support.program import AGENTS, clean_environment, through_one_sdk
+
+NOT_TYPED = {
+    "git clone": "needs the address of your copy",
+    "ollama": "needs Ollama on this machine",
+}
+"""Commands that cannot run here, and why; every other one does."""
+
+_SESSION = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b")
+_CACHE_KEY = re.compile(r"\b[0-9a-f]{32}\b")
+_NUMBER = re.compile(r"\d[\d,.]*")
+
+
+class Reader:
+    """Types commands. Once a page exports a key, the agents are reached at ``wire_url``.
+
+    A session's id or a cache key in a command stands for the newest one that is there.
+    """
+
+    def __init__(self, folder: Path, wire_url: str) -> None:
+        self._folder = folder
+        self._wire_url = wire_url
+        self._environ = clean_environment(folder / "home")
+        self._environ["PATH"] = f"{Path(sys.executable).parent}:{self._environ['PATH']}"
+        (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+        (folder / "docs").symlink_to(ROOT / "docs")
+
+    def type(self, example: Example) -> str:
+        """What the terminal shows after the command, which must succeed."""
+        command = example.command
+        if command.startswith("export "):
+            return self._export(command)
+        if command.startswith("make "):
+            return self._run(["make", "--dry-run", *shlex.split(command)[1:]], ROOT)
+        if any(command.startswith(name) for name in NOT_TYPED):
+            return "\n".join(example.output)
+        command = _SESSION.sub(lambda _id: self._newest_session(), command)
+        command = _CACHE_KEY.sub(lambda _key: self._newest_key(), command)
+        return self._run(["bash", "-c", command], self._folder)
+
+    def python(self, source: str) -> str:
+        """What a program prints."""
+        return self._run([sys.executable, "-c", source], self._folder)
+
+    def _export(self, command: str) -> str:
+        exported = dict(word.split("=", 1) for word in shlex.split(command)[1:])
+        self._environ.update(exported)
+        if any(name.endswith("_API_KEY") for name in exported):
+            models = {f"AIGENFLOW_AGENTS__{agent}__MODEL": "local-model" for agent in AGENTS}
+            self._environ.update(through_one_sdk(self._wire_url) | models)
+        return ""
+
+    def _newest_session(self) -> str:
+        return max(path.parent for path in self._folder.glob("output/*/pipeline_state.json")).name
+
+    def _newest_key(self) -> str:
+        rows = json.loads(self._run(["aigenflow", "cache", "list", "--json"], self._folder))
+        return str(rows[0]["key"])
+
+    def _run(self, command: list[str], folder: Path) -> str:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+
+def missing_lines(shown: tuple[str, ...], printed: str) -> list[str]:
+    """The lines of ``shown`` that do not come in ``printed`` in this order.
+
+    Ids, figures and spacing may differ, and ``…`` stands for any lines.
+    """
+    left = iter(map(_essence, printed.splitlines()))
+    wanted = [line for line in shown if line.strip() not in ("", "…")]
+    return [line for line in wanted if _essence(line) not in left]
+
+
+def _essence(line: str) -> str:
+    line = _CACHE_KEY.sub("KEY", _SESSION.sub("SESSION", line))
+    return " ".join(re.sub("─+", "─", _NUMBER.sub("N", line)).split())
