@@ -19,7 +19,7 @@ def test_the_drawn_tree_is_the_tree() -> None:
     """The drawing at the top of the module shows every error in its place."""
     lines = inspect.cleandoc(errors.__doc__ or "").splitlines()
     names = [re.match(r"[ │├└─]*(\w+Error)\b", line) for line in lines]
-    drawn = [(match.start(1) // 4 - 1, match[1]) for match in names if match]
+    drawn = [(match.start(1) // 4, match[1]) for match in names if match]
     assert drawn == list(tree(AigenflowError))
 
 
