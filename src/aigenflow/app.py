@@ -12,6 +12,8 @@ from typing import Self
 from aigenflow.agents.metering import Meter
 from aigenflow.agents.router import Answer, Router
 from aigenflow.agents.routes import Cast, LocalServer, cast_roles
+from aigenflow.batch.models import BatchLimits
+from aigenflow.batch.processor import BatchProcessor
 from aigenflow.cache.manager import CacheManager
 from aigenflow.cache.models import Explanation
 from aigenflow.cache.opening import open_cache_if_possible
@@ -20,15 +22,25 @@ from aigenflow.core.config import AgentSettings, Settings
 from aigenflow.core.errors import AigenflowError, ConfigError, GatewayError, InputError
 from aigenflow.core.events import OnEvent, Warned, ignore_event
 from aigenflow.core.keys import find_key
-from aigenflow.core.models import AgentRequest, AgentType, Backend, DocumentType, Language, Route
+from aigenflow.core.models import (
+    AgentRequest,
+    AgentType,
+    Backend,
+    DocumentType,
+    GatewayResponse,
+    Language,
+    Route,
+)
 from aigenflow.engine.local import LocalEngine, LocalSession
-from aigenflow.engine.models import SessionSpec, SessionState
+from aigenflow.engine.models import SessionSpec, SessionState, StepRecord
 from aigenflow.gateway.registry import Gateways, can_be_reached, is_listening
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.opening import open_tracker
 from aigenflow.monitoring.price_book import PriceBook
 from aigenflow.pipeline.base import PhaseContext
 from aigenflow.pipeline.orchestrator import run_pipeline, task_titles
+from aigenflow.pipeline.planner import Plan, gather_knowledge, make_plan
+from aigenflow.pipeline.rehearsal import Rehearsal
 from aigenflow.templates.drafting import Drafter
 from aigenflow.templates.loader import load_outline
 from aigenflow.templates.prompt_library import PromptLibrary
@@ -83,9 +95,11 @@ class App:
         self.settings = settings
         self.engine = LocalEngine(settings.output_dir, clock or SystemClock())
         self._clock = clock or SystemClock()
+        self._home = home
         self._templates = home / "templates"
         self._on_event = on_event
         self._cast: Cast | None = None
+        self._processor: BatchProcessor | None = None
         self._refresh = refresh
         self.cache = self._open_cache(home) if settings.features.caching_enabled else None
         self._meter = (
@@ -98,6 +112,16 @@ class App:
             self._clock,
             wrap=self._meter.wrap if self._meter else lambda gateway: gateway,
         )
+        if settings.features.batch_processing_enabled:
+            self._processor = BatchProcessor(
+                self._gateways,
+                limits=BatchLimits(
+                    max_batch_size=settings.batch.max_batch_size,
+                    max_wait_s=settings.batch.max_wait_seconds,
+                ),
+                clock=self._clock,
+                on_event=on_event,
+            )
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,20 +149,15 @@ class App:
         Without ``parent``, it is the newest session with the same assignment. Raises
         :class:`~aigenflow.core.errors.InputError` where there is none that got so far.
         """
-        wanted = parent or self._newest_like(assignment, from_phase)
-        done = {record.phase for record in self.engine.results(wanted)}
-        missing = [n for n in range(1, from_phase) if n not in done]
-        if missing:
-            raise InputError(
-                _("Session {id} has no results of phase {phase} yet.").format(
-                    id=wanted, phase=missing[0]
-                ),
-                hint=_("`aigenflow resume {id}` finishes it.").format(id=wanted),
-            )
+        wanted, _kept = self._results_before(from_phase, assignment, parent)
         return self.engine.branch(wanted, self._spec(assignment, wanted, from_phase))
 
-    async def write(self, session: LocalSession) -> Path:
-        """Do what is left of ``session``; return the path of the finished document."""
+    async def write(self, session: LocalSession, on_event: OnEvent | None = None) -> Path:
+        """Do what is left of ``session``; return the path of the finished document.
+
+        ``on_event`` is told of this session alone; several can be written at the same time.
+        """
+        told = on_event or self._on_event
         spec = session.spec
         cast = await self.cast()
         outline = load_outline(
@@ -151,19 +170,21 @@ class App:
         )
         run = PhaseContext(
             runner=session,
-            asker=self._router(cast),
+            asker=self._router(cast, told),
             prompts=PromptLibrary(self._templates),
             outline=outline,
             titles=task_titles(spec.language),
             clock=self._clock,
-            on_event=self._on_event,
+            on_event=told,
         )
-        session.watch(lambda notice: self._on_event(Warned(message=notice)))
+        session.watch(lambda notice: told(Warned(message=notice)))
         return await run_pipeline(run, notices, session.notices)
 
     async def ask(self, request: AgentRequest) -> Answer:
         """One request through the whole router."""
-        return await self._router(await self.cast()).ask(request)
+        router = self._router(await self.cast(), self._on_event)
+        with router.expecting(1) as (asker,), asker:
+            return await router.ask(request)
 
     async def why(self, request: AgentRequest) -> Explanation:
         """Whether ``request`` would be answered from the cache, and what it differs in."""
@@ -189,15 +210,16 @@ class App:
         cast = await self.cast()
         return tuple([await self._check_route(cast.routes[agent]) for agent in AgentType])
 
-    def _router(self, cast: Cast) -> Router:
+    def _router(self, cast: Cast, on_event: OnEvent) -> Router:
         return Router(
             cast,
-            self._gateways,
+            self._processor or self._gateways,
+            queue=self._processor,
             cache=self.cache,
             books=self._meter,
             refresh=self._refresh,
             switch_on_refusal=self.settings.retry.switch_on_refusal,
-            on_event=self._on_event,
+            on_event=on_event,
         )
 
     def _open_cache(self, home: Path) -> CacheManager | None:
@@ -284,6 +306,22 @@ class App:
             from_phase=from_phase,
         )
 
+    def _results_before(
+        self, from_phase: int, assignment: Assignment, parent: str
+    ) -> tuple[str, tuple[StepRecord, ...]]:
+        """The session to go on from, and its results before ``from_phase``."""
+        wanted = parent or self._newest_like(assignment, from_phase)
+        kept = tuple(r for r in self.engine.results(wanted) if r.phase < from_phase)
+        missing = set(range(1, from_phase)) - {record.phase for record in kept}
+        if missing:
+            raise InputError(
+                _("Session {id} has no results of phase {phase} yet.").format(
+                    id=wanted, phase=min(missing)
+                ),
+                hint=_("`aigenflow resume {id}` finishes it.").format(id=wanted),
+            )
+        return wanted, kept
+
     def _newest_like(self, assignment: Assignment, from_phase: int) -> str:
         def same(state: SessionState) -> bool:
             spec = state.spec
@@ -304,6 +342,47 @@ class App:
                 hint=_("Name one with --session, or run without --from-phase."),
             )
         return found
+
+    async def plan(self, assignment: Assignment, from_phase: int = 1, parent: str = "") -> Plan:
+        """What a run would ask, buy and cost. Nobody is asked and no session is made.
+
+        Raises :class:`~aigenflow.core.errors.InputError` as :meth:`start` and :meth:`branch` do.
+        """
+        kept: tuple[StepRecord, ...] = ()
+        if from_phase > 1:
+            parent, kept = self._results_before(from_phase, assignment, parent)
+        spec = self._spec(assignment, parent, from_phase)
+        cast = await self.cast()
+        known = gather_knowledge(
+            self._meter.prices if self._meter else PriceBook.load(self._home / "pricing.yaml"),
+            self._meter.tracker if self._meter else None,
+            session=spec.session,
+            at=self._clock.now(),
+            call_timeout_s=self.settings.timeouts.total_seconds,
+        )
+        return await make_plan(
+            Rehearsal(
+                spec,
+                cast,
+                look_up=self._peek,
+                calibration=known.calibration,
+                usual=known.usual,
+                kept=kept,
+            ),
+            known,
+            prompts=PromptLibrary(self._templates),
+            outline=load_outline(
+                spec.document_type, spec.template, spec.language, user_dir=self._templates
+            ),
+            clock=self._clock,
+            notices=(*describe_cast(cast), *_unwatched_notice(self.settings)),
+        )
+
+    def _peek(self, request: AgentRequest, route: Route) -> GatewayResponse | None:
+        if self.cache is None or self._refresh:
+            return None
+        found = self.cache.peek(request, route)
+        return found.response if found else None
 
 
 def check_topic(topic: str) -> str:

@@ -19,7 +19,7 @@ from tests.cache.questions import ROUTE, ask, reply
 
 CODES = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.EROFS]
 LIMIT = 9_000
-ENTRIES = int(os.environ.get("AIGENFLOW_DAMAGED_ENTRIES", "200"))
+ENTRIES = int(os.environ.get("AIGENFLOW_TEST_DAMAGED_ENTRIES", "200"))
 
 
 def run(home: Path) -> list[str]:

@@ -37,6 +37,7 @@ from aigenflow.monitoring.models import (
     Waste,
 )
 from aigenflow.monitoring.price_book import PriceBook
+from aigenflow.monitoring.tracker import TokenTracker
 
 MAX_SEARCHES = 8
 """The most searches a call may make, for the worst case; see the adapters."""
@@ -63,6 +64,16 @@ class Meter:
         self._on_event = on_event
         self._allow_unpriced = allow_unpriced
         self._warned_of_shortfall = False
+
+    @property
+    def tracker(self) -> TokenTracker:
+        """The ledger."""
+        return self._tracker.tracker
+
+    @property
+    def prices(self) -> PriceBook:
+        """What calls cost."""
+        return self._prices
 
     def wrap(self, gateway: Gateway) -> Gateway:
         """``gateway``, with every call through it reserved and settled."""

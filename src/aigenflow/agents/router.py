@@ -6,7 +6,8 @@ request -> route -> cache? -> gateway (limits, retries, breaker) -> go on where 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from gettext import gettext as _
 from typing import Protocol, TypeAlias
@@ -27,6 +28,18 @@ class Caller(Protocol):
         self, request: AgentRequest, route: Route, on_text: Callable[[int], None]
     ) -> GatewayResponse:
         """Ask; raise a :class:`~aigenflow.core.errors.GatewayError` where no answer came."""
+        ...
+
+
+Company: TypeAlias = AbstractContextManager[Sequence[AbstractContextManager[None]]]
+"""One context for each request that was announced; whatever it asks is asked inside."""
+
+
+class Queue(Protocol):
+    """Lets requests that were announced together leave together."""
+
+    def expecting(self, requests: int) -> Company:
+        """Announce ``requests``."""
         ...
 
 
@@ -81,6 +94,7 @@ class Router:
         *,
         cache: ResponseCache | None = None,
         books: Books | None = None,
+        queue: Queue | None = None,
         refresh: bool = False,
         switch_on_refusal: bool = False,
         on_event: OnEvent = ignore_event,
@@ -89,9 +103,16 @@ class Router:
         self._caller = caller
         self._cache = cache
         self._books = books
+        self._queue = queue
         self._refresh = refresh
         self._switch_on_refusal = switch_on_refusal
         self._on_event = on_event
+
+    def expecting(self, requests: int) -> Company:
+        """Announce that ``requests`` are about to be asked at the same time."""
+        if self._queue is None:
+            return nullcontext([nullcontext()] * requests)
+        return self._queue.expecting(requests)
 
     async def ask(self, request: AgentRequest) -> Answer:
         """One whole answer, from the request's agent or from its fallback.

@@ -95,9 +95,9 @@ class BatchProcessor:
     async def process_batch(self, batch: Sequence[BatchRequest]) -> list[BatchResponse]:
         """One outcome for each request of ``batch``, in its order. Raises no request's error.
 
-        A batch that takes longer than ``timeout_s`` falls apart into individual calls: those
-        under way go on, each until its own deadline, because to send them again would be to pay
-        for them again; they give up their places, and what was not sent yet is sent.
+        A batch that takes longer than ``timeout_s`` falls apart into individual calls. Those under
+        way go on, each until the deadline the caller gives it, because to send them again would be
+        to pay for them again; and they give up their places to what was not sent yet.
         """
         shares: list[_Share] = []
         try:
@@ -113,8 +113,8 @@ class BatchProcessor:
     ) -> GatewayResponse:
         """Ask in company: with those announced by :meth:`expecting`, or whoever else comes.
 
-        A request that was not announced waits up to ``max_wait_s`` for company. Raises the error
-        of its own call.
+        A request that was not announced waits up to ``max_wait_s`` for company. Once it has left
+        the queue it waits for nothing but its own call. Raises that call's error.
         """
         ticket, now = _ticket.get(), self._clock.monotonic()
         share = self._join(request, route, on_text)

@@ -155,6 +155,27 @@ class CacheManager:
             return None
         return self._count_hit(found)
 
+    def peek(self, request: AgentRequest, route: Route) -> CachedAnswer | None:
+        """What :meth:`get` would give. Nothing is counted, and the entry does not count as used.
+
+        A store that cannot be read has no answers. Raises ``InputError``.
+        """
+        identity, now = self._identify(request, route), self._clock.now()
+        try:
+            data = self._storage.peek(identity.key)
+            if data is None:
+                return None
+            stamp, response = decode_answer(data, self._codec)
+        except (DamagedEntryError, *_FAULTS):
+            return None
+        ttl = self._ttl.of(request.phase)
+        if freshness(stamp.created, stamp.seen, ttl, now) is Freshness.EXPIRED:
+            return None
+        if stamp.key != identity.key or not _answers(stamp, identity):
+            return None
+        how_old = age(stamp.created, stamp.seen, now)
+        return CachedAnswer(response=response, hit=True, key=stamp.key, age=how_old)
+
     def put(self, request: AgentRequest, route: Route, response: GatewayResponse) -> bool:
         """Keep an answer; false where it is not worth keeping or could not be kept.
 
@@ -184,7 +205,7 @@ class CacheManager:
         wanted, now = wanted or EntryFilter(), self._clock.now()
         with self._usable():
             chosen = self._storage.select(self._selection(wanted, now, sort, limit))
-            rows = [self._describe(name, size, now) for name, size in chosen]
+            rows = [self._describe(name, now) for name, _size in chosen]
         return tuple(row for row in rows if row is not None and _still_fits(row, wanted, now))
 
     def show(self, key: str) -> Entry | None:
@@ -483,12 +504,12 @@ class CacheManager:
             limit=limit,
         )
 
-    def _describe(self, name: str, size_bytes: int, now: datetime) -> Listed | None:
+    def _describe(self, name: str, now: datetime) -> Listed | None:
         with contextlib.suppress(DamagedEntryError):
             data = self._storage.peek(name)
             if data is not None:
                 meta = decode_meta(data)
-                return Listed(meta=meta, size_bytes=size_bytes, expired=self._expired(meta, now))
+                return Listed(meta=meta, size_bytes=len(data), expired=self._expired(meta, now))
         return None
 
     def _expired(self, meta: EntryMeta, now: datetime) -> bool:

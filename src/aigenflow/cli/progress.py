@@ -43,6 +43,15 @@ class PlainProgress:
         """Print one line."""
         click.echo(printable(line), err=True)
 
+    def labelled(self, label: str) -> events.OnEvent:
+        """Shows events of one session among many."""
+
+        def show(event: events.Event) -> None:
+            for line in describe(event):
+                self.show(f"{label}  {line}")
+
+        return show
+
 
 class SilentProgress(PlainProgress):
     """Nothing but warnings."""
@@ -50,6 +59,9 @@ class SilentProgress(PlainProgress):
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Warned):
             super().__call__(event)
+
+    def labelled(self, label: str) -> events.OnEvent:
+        return self
 
 
 class LiveProgress(PlainProgress):
@@ -111,11 +123,11 @@ class LiveProgress(PlainProgress):
         return table
 
 
-def open_progress(*, quiet: bool) -> PlainProgress:
+def open_progress(*, quiet: bool, plain: bool = False) -> PlainProgress:
     """The way of showing that fits: nothing, a live table, or plain lines."""
     if quiet:
         return SilentProgress()
-    return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+    return LiveProgress() if sys.stderr.isatty() and not plain else PlainProgress()
 
 
 def describe(event: events.Event) -> list[str]:

@@ -40,7 +40,7 @@ def command(
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.app import App
-    from aigenflow.cli.writing import write_session
+    from aigenflow.cli.writing import Manner, write_session
     from aigenflow.engine.local import LocalSession
 
     def take(app: App) -> LocalSession:
@@ -52,12 +52,5 @@ def command(
     settings, home = read_settings(
         output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
     )
-    write_session(
-        settings,
-        home,
-        take,
-        refresh=refresh,
-        allow_unpriced=allow_unpriced,
-        quiet=quiet,
-        as_json=as_json,
-    )
+    manner = Manner(refresh=refresh, allow_unpriced=allow_unpriced, quiet=quiet, as_json=as_json)
+    write_session(settings, home, take, manner)

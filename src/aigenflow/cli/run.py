@@ -13,14 +13,19 @@ from aigenflow.cli.console import read_settings
 
 if TYPE_CHECKING:
     from aigenflow.app import Assignment
-
-RD_TEMPLATES = frozenset({"rd", "sbir", "horizon"})
+    from aigenflow.cli.writing import Take
 
 
 @click.command(
     "run", help=_("Write a document on a topic, from the first idea to the reviewed text.")
 )
-@click.option("--topic", required=True, help=_("What the document is about."))
+@click.option("--topic", help=_("What the document is about."))
+@click.option(
+    "--topics",
+    "topics_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=_("File with many topics (lines, CSV or YAML), written side by side."),
+)
 @click.option(
     "--type",
     "document_type",
@@ -62,7 +67,8 @@ RD_TEMPLATES = frozenset({"rd", "sbir", "horizon"})
 @options.allow_unpriced()
 @options.trust_base_url()
 def command(
-    topic: str,
+    topic: str | None,
+    topics_file: Path | None,
     document_type: str | None,
     template: str,
     lang: str | None,
@@ -76,42 +82,34 @@ def command(
     refresh: bool,
     allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
-) -> None:
-    from aigenflow.cli.writing import write_session
+) -> int:
+    if (topic is None) == (topics_file is None):
+        raise click.UsageError(_("Give either --topic or --topics."))
+    from aigenflow.cli.topics import make_assignment, read_topics
+    from aigenflow.cli.writing import Manner, write_session, write_sessions
 
     settings, home = read_settings(
         output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
     )
-    assignment = _assignment(topic, document_type, template, lang, brief)
-    write_session(
-        settings,
-        home,
-        lambda app: (
-            app.branch(assignment, from_phase, parent) if from_phase > 1 else app.start(assignment)
-        ),
-        refresh=refresh,
-        allow_unpriced=allow_unpriced,
-        quiet=quiet,
-        as_json=as_json,
-    )
+    manner = Manner(refresh=refresh, allow_unpriced=allow_unpriced, quiet=quiet, as_json=as_json)
+    if topics_file is not None:
+        defaults = {
+            "document_type": document_type,
+            "template": template,
+            "lang": lang,
+            "brief": brief,
+        }
+        assignments = read_topics(topics_file, defaults)
+        return write_sessions(settings, home, [_start(each) for each in assignments], manner)
+    assignment = make_assignment(topic or "", document_type, template, lang, brief)
+    take = _branch(assignment, from_phase, parent) if from_phase > 1 else _start(assignment)
+    write_session(settings, home, take, manner)
+    return 0
 
 
-def _assignment(
-    topic: str, document_type: str | None, template: str, lang: str | None, brief: Path | None
-) -> Assignment:
-    from aigenflow.app import Assignment
-    from aigenflow.core.models import DocumentType, Language
-    from aigenflow.templates.brief import read_brief
-
-    kind = document_type or ("rd" if template in RD_TEMPLATES else "bizplan")
-    return Assignment(
-        topic=topic,
-        document_type=DocumentType(kind),
-        template="rd" if kind == "rd" and template == "default" else template,
-        language=Language(lang or ("ko" if _has_hangul(topic) else "en")),
-        brief=read_brief(brief.read_bytes(), brief.name) if brief else "",
-    )
+def _start(assignment: Assignment) -> Take:
+    return lambda app: app.start(assignment)
 
 
-def _has_hangul(text: str) -> bool:
-    return any("가" <= character <= "힣" for character in text)
+def _branch(assignment: Assignment, from_phase: int, parent: str) -> Take:
+    return lambda app: app.branch(assignment, from_phase, parent)

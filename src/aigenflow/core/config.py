@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from gettext import gettext as _
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -112,13 +112,25 @@ class BatchSettings(_Group):
     max_wait_seconds: float = Field(default=2.0, ge=0)
 
 
+class LedgerSettings(_Group):
+    """Where usage and reservations are kept; ``sqlite:`` is a file in the home directory."""
+
+    url: str = "sqlite:"
+
+
 class BudgetSettings(_Group):
-    """Limits in US dollars; ``null`` is no limit. ``thresholds`` are per cent."""
+    """Limits in US dollars; ``null`` is no limit. ``thresholds`` are per cent.
+
+    ``phase_usd`` limits phases of one session, by their number. ``ring_fence_percent`` of every
+    budget is kept for writing and review.
+    """
 
     daily_usd: float | None = Field(default=None, ge=0)
     weekly_usd: float | None = Field(default=None, ge=0)
     monthly_usd: float | None = Field(default=None, ge=0)
     session_usd: float | None = Field(default=None, ge=0)
+    phase_usd: dict[int, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    ring_fence_percent: float = Field(default=0, ge=0, le=100)
     thresholds: tuple[int, ...] = (50, 75, 90, 100)
     on_exceed: Literal["stop", "warn"] = "stop"
     timezone: str = "local"
@@ -165,6 +177,7 @@ class Settings(BaseSettings):
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
     batch: BatchSettings = BatchSettings()
+    ledger: LedgerSettings = LedgerSettings()
     budget: BudgetSettings = BudgetSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     retry: RetrySettings = RetrySettings()

@@ -83,6 +83,7 @@ class FileOps:
 OPS = FileOps()
 
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UPDATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -162,18 +163,37 @@ def staged(directory: Path, data: bytes, dated_ns: int | None = None) -> Iterato
     The file is locked while the block lasts: :func:`sweep_orphans` of another process leaves it
     alone. ``dated_ns`` is its date, nanoseconds since 1970. Raises ``OSError``.
     """
-    temporary = directory / f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    temporary, descriptor = _new_locked(directory)
     try:
-        with _descriptor(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-            OPS.lock(descriptor)
-            _write_all(descriptor, data)
-            if dated_ns is not None:
-                OPS.utime(descriptor, dated_ns)
-            yield temporary
+        _write_all(descriptor, data)
+        if dated_ns is not None:
+            OPS.utime(descriptor, dated_ns)
+        yield temporary
     except BaseException:
         with contextlib.suppress(OSError):
             OPS.unlink(temporary)
         raise
+    finally:
+        OPS.close(descriptor)
+
+
+def _new_locked(directory: Path) -> tuple[Path, int]:
+    """A new file and its descriptor; again, where a sweep came between making and locking it."""
+    while True:
+        path = directory / f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        descriptor = OPS.open(path, _NEW_FLAGS, FILE_MODE)
+        try:
+            OPS.lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return path, descriptor
+        except BlockingIOError:
+            pass
+        except BaseException:
+            OPS.close(descriptor)
+            with contextlib.suppress(OSError):
+                OPS.unlink(path)
+            raise
+        OPS.close(descriptor)
 
 
 def sweep_orphans(directory: Path) -> int:

@@ -93,6 +93,11 @@ class LocalSession:
         """Where the session stands."""
         return self._state
 
+    @property
+    def is_completed(self) -> bool:
+        """Whether the document is there."""
+        return self._state.status is SessionStatus.COMPLETED
+
     def watch(self, on_notice: Callable[[str], None]) -> None:
         """Tell ``on_notice`` what the user should know, from the first notice on."""
         for notice in self.notices:
@@ -232,7 +237,10 @@ class LocalSession:
         for path in sorted(self.folder.glob(f"phase[1-9]/{RESULTS_FILE}")):
             results = _read_model(path, PhaseResults)
             for task, record in results.results.items():
-                results.results[task] = self._as_edited(path.parent / f"{task}.md", record)
+                file = path.parent / f"{task}.md"
+                results.results[task] = _with_edits(file, record)
+                if results.results[task].edited and not record.edited:
+                    self._notify(_("{file} was edited; your text is used.").format(file=file))
             self._phases[results.phase] = results
         for number in self._state.completed_phases:
             if number not in self._phases:
@@ -241,24 +249,6 @@ class LocalSession:
                         phase=number
                     )
                 )
-
-    def _as_edited(self, path: Path, record: StepRecord) -> StepRecord:
-        text = _read_text(path)
-        edits = {t for t in (record.content, text) if t and digest(t) != record.content_sha256}
-        if not edits:
-            return record
-        if len(edits) > 1:
-            raise SessionDamagedError(
-                _("{file} and {results} were both edited, and differ.").format(
-                    file=path, results=path.parent / RESULTS_FILE
-                ),
-                hint=_("Keep your text in one of the two; delete {file} to use the other.").format(
-                    file=path.name
-                ),
-            )
-        if not record.edited:
-            self._notify(_("{file} was edited; your text is used.").format(file=path))
-        return record.model_copy(update={"content": edits.pop(), "edited": True})
 
 
 class LocalEngine:
@@ -345,8 +335,11 @@ class LocalEngine:
     def results(self, session: str) -> tuple[StepRecord, ...]:
         """The remembered results of a session, without taking it."""
         paths = sorted(self._folder(session).glob(f"phase[1-9]/{RESULTS_FILE}"))
-        phases = (_read_model(path, PhaseResults) for path in paths)
-        return tuple(record for phase in phases for record in phase.results.values())
+        return tuple(
+            _with_edits(path.parent / f"{task}.md", record)
+            for path in paths
+            for task, record in _read_model(path, PhaseResults).results.items()
+        )
 
     def folder(self, session: str) -> Path:
         """The folder of an existing session."""
@@ -419,6 +412,24 @@ def _read_text(path: Path) -> str:
         return read_bounded(path, MAX_FILE_BYTES).decode("utf-8", "surrogateescape")
     except (OSError, ValueError):
         return ""
+
+
+def _with_edits(path: Path, record: StepRecord) -> StepRecord:
+    """``record`` with the text that a person made of it, in ``path`` or in the results file."""
+    text = _read_text(path)
+    edits = {t for t in (record.content, text) if t and digest(t) != record.content_sha256}
+    if not edits:
+        return record
+    if len(edits) > 1:
+        raise SessionDamagedError(
+            _("{file} and {results} were both edited, and differ.").format(
+                file=path, results=path.parent / RESULTS_FILE
+            ),
+            hint=_("Keep your text in one of the two; delete {file} to use the other.").format(
+                file=path.name
+            ),
+        )
+    return record.model_copy(update={"content": edits.pop(), "edited": True})
 
 
 def _encoded(text: str) -> bytes:

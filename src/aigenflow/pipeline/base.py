@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from gettext import gettext as _
 from typing import Protocol
 
-from aigenflow.agents.router import Answer
+from aigenflow.agents.router import Answer, Company
 from aigenflow.agents.routes import Cast
 from aigenflow.core.canonical import fingerprint
 from aigenflow.core.clock import Clock
@@ -31,6 +32,10 @@ class Asker(Protocol):
     @property
     def cast(self) -> Cast:
         """Who plays whom."""
+        ...
+
+    def expecting(self, requests: int) -> Company:
+        """Announce requests that are asked at the same time."""
         ...
 
     async def ask(self, request: AgentRequest) -> Answer:
@@ -70,9 +75,14 @@ async def run_phase(
     done: list[StepRecord] = []
     for wave in phase.waves():
         heard = (*earlier, *done)
-        outcomes = await asyncio.gather(
-            *(_run_task(phase, task, heard, run) for task in wave), return_exceptions=True
-        )
+        with run.asker.expecting(len(wave)) as company:
+            outcomes = await asyncio.gather(
+                *(
+                    _run_in_company(asker, _run_task(phase, task, heard, run))
+                    for asker, task in zip(company, wave, strict=True)
+                ),
+                return_exceptions=True,
+            )
         _raise_failures(phase, wave, outcomes)
         done.extend(outcome for outcome in outcomes if isinstance(outcome, StepRecord))
     run.runner.phase_done(phase.number)
@@ -113,6 +123,13 @@ def build_request(
         language=spec.language,
         session=spec.session,
     )
+
+
+async def _run_in_company(
+    asker: AbstractContextManager[None], work: Awaitable[StepRecord]
+) -> StepRecord:
+    with asker:
+        return await work
 
 
 async def _run_task(

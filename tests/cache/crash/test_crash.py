@@ -1,6 +1,6 @@
 """Sudden death of the process, and of the machine.
 
-``AIGENFLOW_CRASH_TRIALS`` sets the number of kills at random moments (1,000 to release).
+``AIGENFLOW_TEST_CRASH_TRIALS`` sets the number of kills at random moments (1,000 to release).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.cache.faults import WatchedOps, killing, use
 from tests.cache.questions import ROUTE, ask, reply
 
 FORK = multiprocessing.get_context("fork")
-TRIALS = int(os.environ.get("AIGENFLOW_CRASH_TRIALS", "40"))
+TRIALS = int(os.environ.get("AIGENFLOW_TEST_CRASH_TRIALS", "40"))
 LIMIT = 40_000
 
 

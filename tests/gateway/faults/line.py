@@ -37,7 +37,7 @@ PATIENT = TimeoutSettings(
 )
 """For answers that must come, also on a busy machine."""
 HASTY = TimeoutSettings(
-    connect_seconds=10, first_event_seconds=0.25, idle_seconds=0.15, total_seconds=5
+    connect_seconds=10, first_event_seconds=0.1, idle_seconds=0.1, total_seconds=5
 )
 """For answers that must not come."""
 BASE_S = 0.001

@@ -1,0 +1,129 @@
+"""``--topics FILE``: what to write on, one entry per document.
+
+Three forms. Lines: one topic each (empty lines and ``#`` comments do not count). CSV with a header:
+columns ``topic``, ``type``, ``template``, ``lang``, ``brief``. YAML: a list of topics, or of
+mappings with the same names. A brief is a file, relative to the topics file.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from gettext import gettext as _
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from aigenflow.app import Assignment
+from aigenflow.core.errors import InputError
+from aigenflow.core.models import DocumentType, Language
+from aigenflow.templates.brief import read_brief
+
+RD_TEMPLATES = frozenset({"rd", "sbir", "horizon"})
+MAX_BYTES = 4 * 1024 * 1024
+_NAMES = ("topic", "type", "template", "lang", "brief")
+
+
+def make_assignment(
+    topic: str,
+    document_type: str | None = None,
+    template: str = "default",
+    lang: str | None = None,
+    brief: Path | None = None,
+) -> Assignment:
+    """What is asked for; what was left open follows from the template and from the topic.
+
+    Raises :class:`~aigenflow.core.errors.InputError` where the brief cannot be read.
+    """
+    kind = document_type or ("rd" if template in RD_TEMPLATES else "bizplan")
+    return Assignment(
+        topic=topic,
+        document_type=DocumentType(kind),
+        template="rd" if kind == "rd" and template == "default" else template,
+        language=Language(lang or ("ko" if _has_hangul(topic) else "en")),
+        brief=_read_brief(brief) if brief else "",
+    )
+
+
+def read_topics(path: Path, defaults: Mapping[str, Any]) -> list[Assignment]:
+    """The assignments in ``path``; ``defaults`` stand where an entry leaves something open.
+
+    Raises :class:`~aigenflow.core.errors.InputError` naming the entry.
+    """
+    found = []
+    for number, entry in enumerate(_entries(path), start=1):
+        unknown = set(entry) - set(_NAMES)
+        given = {name: str(value) for name, value in entry.items() if value not in (None, "")}
+        if unknown or not given.get("topic"):
+            raise InputError(
+                _("Entry {number} of {file} cannot be used.").format(number=number, file=path),
+                hint=_("Each needs a topic; these names are known: {names}").format(
+                    names=", ".join(_NAMES)
+                ),
+            )
+        try:
+            found.append(_assignment(given, path, defaults))
+        except ValueError as error:
+            raise InputError(
+                _("Entry {number} of {file}: {problem}").format(
+                    number=number, file=path, problem=error
+                ),
+                hint=_("type is bizplan or rd; lang is ko or en."),
+            ) from error
+    if not found:
+        raise InputError(_("There are no topics in {file}.").format(file=path))
+    return found
+
+
+def _assignment(given: dict[str, str], path: Path, defaults: Mapping[str, Any]) -> Assignment:
+    brief = path.parent / given["brief"] if "brief" in given else defaults["brief"]
+    return make_assignment(
+        given["topic"],
+        given.get("type", defaults["document_type"]),
+        given.get("template", defaults["template"]),
+        given.get("lang", defaults["lang"]),
+        brief,
+    )
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    text = _read_text(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        from aigenflow.core.yaml import parse_yaml
+
+        value = parse_yaml(text, str(path)) or []
+        for item in value if isinstance(value, list) else [value]:
+            yield item if isinstance(item, dict) else {"topic": item}
+    elif path.suffix.lower() == ".csv":
+        for row in csv.DictReader(StringIO(text)):
+            yield {str(name).strip(): value for name, value in row.items()}
+    else:
+        for line in text.splitlines():
+            if line.strip() and not line.lstrip().startswith("#"):
+                yield {"topic": line.strip()}
+
+
+def _read_text(path: Path) -> str:
+    from aigenflow.core.files import read_bounded
+
+    try:
+        return read_bounded(path, MAX_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            _("{file} cannot be read: {problem}").format(file=path, problem=error),
+            hint=_("It must be a UTF-8 text file that you may read."),
+        ) from error
+
+
+def _read_brief(path: Path) -> str:
+    try:
+        return read_brief(path.read_bytes(), path.name)
+    except OSError as error:
+        raise InputError(
+            _("{file} cannot be read: {problem}").format(file=path, problem=error.strerror),
+            hint=_("Check the name and the permissions of the brief."),
+        ) from error
+
+
+def _has_hangul(text: str) -> bool:
+    return any("가" <= character <= "힣" for character in text)
