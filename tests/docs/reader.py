@@ -32,7 +32,8 @@ class Reader:
     def __init__(self, folder: Path, wire_url: str) -> None:
         self._folder = folder
         self._wire_url = wire_url
-        self._environ = clean_environment(folder / "home")
+        self._environ = {**clean_environment(folder), "HOME": str(folder)}
+        del self._environ["AIGENFLOW_HOME"]  # pages speak of ~/.aigenflow
         self._environ["PATH"] = f"{Path(sys.executable).parent}:{self._environ['PATH']}"
         (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
         (folder / "docs").symlink_to(ROOT / "docs")
@@ -56,6 +57,7 @@ class Reader:
 
     def _export(self, command: str) -> str:
         exported = dict(word.split("=", 1) for word in shlex.split(command)[1:])
+        exported = {name: value.replace("…", "a-key") for name, value in exported.items()}
         self._environ.update(exported)
         if any(name.endswith("_API_KEY") for name in exported):
             models = {f"AIGENFLOW_AGENTS__{agent}__MODEL": "local-model" for agent in AGENTS}

@@ -18,7 +18,7 @@ TOPIC = ["--topic", "Subscription meal kits"]
         (["run", "--topic", "12345"], "The topic has 5 characters"),
         (["run", "--topic", "x" * 5_000], "at most 4000"),
         (["run", "--topic", "a topic\x1b[2J here"], "control characters"),
-        (["run"], "Missing option '--topic'"),
+        (["run"], "Give either --topic or --topics"),
         (["run", *TOPIC, "--type", "novel"], "'novel' is not one of"),
         (["run", *TOPIC, "--lang", "fr"], "'fr' is not one of"),
         (["run", *TOPIC, "--template", "starup"], "startup"),

@@ -8,6 +8,9 @@ provider had worked is on the books as well.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from gettext import gettext as _
 from typing import TypedDict
@@ -17,6 +20,7 @@ from aigenflow.core.errors import GatewayError
 from aigenflow.core.events import OnEvent, Warned
 from aigenflow.core.models import (
     AgentRequest,
+    Backend,
     FinishReason,
     GatewayResponse,
     Route,
@@ -26,7 +30,13 @@ from aigenflow.core.models import (
 from aigenflow.gateway.base import Gateway, OnText, ignore_text
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.budget import describe_alert
-from aigenflow.monitoring.cost_calculator import avoided_by_cache, bill, estimate
+from aigenflow.monitoring.cost_calculator import (
+    BYTES_PER_TOKEN,
+    avoided_by_cache,
+    bill,
+    estimate,
+    worst_case,
+)
 from aigenflow.monitoring.models import (
     Alert,
     CallDetails,
@@ -40,10 +50,16 @@ from aigenflow.monitoring.price_book import PriceBook
 from aigenflow.monitoring.tracker import TokenTracker
 
 MAX_SEARCHES = 8
-"""The most searches a call may make, for the worst case; see the adapters."""
+"""The most searches of one turn, for the worst case; see the adapters."""
+
+MAX_TURNS = 4
+"""Anthropic pauses long searches: its adapter lets a turn go on three times within one call."""
 
 _NOTHING = Decimal(0)
 _USABLE = frozenset({FinishReason.COMPLETE, FinishReason.LENGTH})
+_OUTPUT_LIMITS = frozenset(
+    {"max_tokens", "max_output_tokens", "max_completion_tokens", "maxOutputTokens"}
+)
 
 
 class Meter:
@@ -63,7 +79,7 @@ class Meter:
         self._clock = clock
         self._on_event = on_event
         self._allow_unpriced = allow_unpriced
-        self._warned_of_shortfall = False
+        self._warnings: set[str] = set()
 
     @property
     def tracker(self) -> TokenTracker:
@@ -85,18 +101,12 @@ class Meter:
         Raises :class:`~aigenflow.core.errors.BudgetExceededError` where a budget has no room for
         it, and :class:`~aigenflow.core.errors.ConfigError` where its price is not known.
         """
-        foreseen = estimate(
-            bytes_sent=count_bytes(request),
-            max_output_tokens=request.max_output_tokens,
-            rates=self._rates(route, ServedFrom.LIVE),
-            max_searches=MAX_SEARCHES if request.web_search else 0,
-        )
+        foreseen = foresee(request, route, self._rates(route, ServedFrom.LIVE))
         reservation = await self._tracker.reserve(
             foreseen, Purpose(**_place(request, route)), allow_unpriced=self._allow_unpriced
         )
-        if reservation.shortfalls and not self._warned_of_shortfall:
-            self._warned_of_shortfall = True
-            self._on_event(Warned(message=_("A budget has no room left; going on as you set.")))
+        if reservation.shortfalls:
+            self._warn_once(_("A budget has no room left; going on as you set."))
         return reservation, foreseen
 
     async def settle(
@@ -105,8 +115,14 @@ class Meter:
         request: AgentRequest,
         route: Route,
         response: GatewayResponse,
+        *,
+        whole: bool = True,
     ) -> GatewayResponse:
-        """Write down what an answer cost; return it with its cost."""
+        """Write down what an answer cost; return it with its cost.
+
+        ``whole`` is false where its counts may not be all that is billed.
+        """
+        response = counted(request, response)
         rates = self._rates(route, response.served_from)
         charged = bill(response, rates, self._rates(route, ServedFrom.LIVE))
         waste = None if response.finish_reason in _USABLE else Waste.DISCARDED
@@ -125,9 +141,15 @@ class Meter:
         )
         details = CallDetails(
             waste=waste,
-            price_is_estimate=charged.is_estimate or not response.usage_reported,
+            price_is_estimate=charged.is_estimate or not response.usage_reported or not whole,
             prompt_cache_saving=charged.prompt_cache_saving,
         )
+        if charged.billed and not response.usage_reported:
+            self._warn_once(
+                _("{model} did not say what it used: its cost is an estimate.").format(
+                    model=route.model
+                )
+            )
         self._tell(await self._tracker.settle(reservation, usage, details=details))
         return response.model_copy(update={"estimated_cost": charged.billed})
 
@@ -181,6 +203,11 @@ class Meter:
             base_url=route.base_url,
         )
 
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warnings:
+            self._warnings.add(message)
+            self._on_event(Warned(message=message))
+
     def _tell(self, alerts: tuple[Alert, ...]) -> None:
         for alert in alerts:
             self._on_event(Warned(message=describe_alert(alert)))
@@ -202,7 +229,9 @@ class MeteredGateway:
             response = await self._inner.send(request, route, on_text)
         except GatewayError as error:
             if error.response is not None:
-                await self._meter.settle(reservation, request, route, error.response)
+                # Of a paused turn that could not go on, only the turns before are counted.
+                whole = error.response.finish_reason is not FinishReason.PAUSED
+                await self._meter.settle(reservation, request, route, error.response, whole=whole)
             elif error.possibly_billed:
                 await self._meter.lose(reservation, request, route, foreseen)
             else:
@@ -240,8 +269,67 @@ def _place(request: AgentRequest, route: Route) -> _Place:
     )
 
 
+def foresee(request: AgentRequest, route: Route, rates: Rates | None) -> Estimate:
+    """What one attempt will probably and at worst cost. Pure.
+
+    The worst case of a search at Anthropic is that of all its turns, each of which hears again
+    what the ones before it said.
+    """
+    limit = output_limit(request, route)
+    searches = MAX_SEARCHES if may_search(request, route) else 0
+    once = estimate(
+        bytes_sent=count_bytes(request),
+        max_output_tokens=limit,
+        rates=rates,
+        max_searches=searches,
+    )
+    if rates is None or not searches or route.backend is not Backend.ANTHROPIC:
+        return once
+    heard = MAX_TURNS * once.input_tokens + sum(range(MAX_TURNS)) * limit
+    return replace(once, worst=worst_case(heard, MAX_TURNS * limit, rates, MAX_TURNS * searches))
+
+
+def output_limit(request: AgentRequest, route: Route) -> int:
+    """The most tokens of an answer: options, which go on top of a request, may allow more."""
+    options = {**route.options, **request.options}
+    config = options.get("generationConfig")
+    named = [*options.items(), *(config.items() if isinstance(config, Mapping) else ())]
+    allowed = [value for name, value in named if name in _OUTPUT_LIMITS and isinstance(value, int)]
+    return max(request.max_output_tokens, *allowed, 0)
+
+
+def may_search(request: AgentRequest, route: Route) -> bool:
+    """Whether a call may be charged for searches: Perplexity searches without being asked to."""
+    return (
+        request.web_search
+        or route.backend is Backend.PERPLEXITY
+        or "tools" in route.options
+        or "tools" in request.options
+    )
+
+
+def counted(request: AgentRequest, response: GatewayResponse) -> GatewayResponse:
+    """``response`` with a count of our own where the provider sent none, or none for its text."""
+    if response.usage_reported and (response.tokens_used or not response.content):
+        return response
+    input_tokens = math.ceil(count_bytes(request) / BYTES_PER_TOKEN)
+    output_tokens = math.ceil(_size(response.content) / BYTES_PER_TOKEN)
+    return response.model_copy(
+        update={
+            "usage_reported": False,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "tokens_used": input_tokens + output_tokens,
+        }
+    )
+
+
 def count_bytes(request: AgentRequest) -> int:
     """UTF-8 bytes of everything the model hears."""
     texts = [request.system, request.prompt, request.answer_so_far]
     texts += [text for document in request.context for text in (document.title, document.text)]
-    return sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return sum(map(_size, texts))
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from gettext import gettext as _
 from json import JSONEncoder
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from aigenflow.core.canonical import canonical_json
@@ -56,6 +56,7 @@ _REASONS: Mapping[str, str] = {
     "normalize": "prompts are compared to the letter",
     "schema": "the version of this list",
 }
+_NOT_JSON = (TypeError, ValueError, RecursionError)
 _SHOWN_AS_THEY_ARE = (bool, int, Enum)
 _SHORT_TEXTS = frozenset({"agent", "phase", "request.task", "route.model", "normalize"})
 
@@ -75,8 +76,7 @@ class Identity:
     phase: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingredient:
+class Ingredient(NamedTuple):
     """One piece of a key, and what may be shown of its value.
 
     ``digest`` is of the whole value (16 hex digits), empty where ``display`` is the whole value.
@@ -120,7 +120,10 @@ def context_hash(request: AgentRequest, route: Route, normalize: Normalize = "sp
     Raises ``InputError`` where a text is not valid Unicode or an option is not JSON.
     """
     parts = _context_parts(request, route, normalize)
-    return hashlib.sha256(_encoded(lambda: _fast_canonical([KEY_SCHEMA, parts]))).hexdigest()
+    try:
+        return hashlib.sha256(_fast_canonical([KEY_SCHEMA, parts])).hexdigest()
+    except _NOT_JSON as error:
+        raise _refusal(error) from error
 
 
 def identify(request: AgentRequest, route: Route, normalize: Normalize = "specified") -> Identity:
@@ -151,7 +154,10 @@ def ingredients(
     documents = pieces.pop("request.context", ())
     pieces["request.context"] = [document.id for document in documents]
     pieces |= {f"request.context[{document.id}]": document for document in documents}
-    return {name: _ingredient(name, value) for name, value in pieces.items()}
+    try:
+        return {name: _ingredient(name, value) for name, value in pieces.items()}
+    except _NOT_JSON as error:
+        raise _refusal(error) from error
 
 
 def explain(
@@ -209,9 +215,9 @@ def _context_parts(request: AgentRequest, route: Route, normalize: Normalize) ->
 
 def _ingredient(name: str, value: Any) -> Ingredient:
     if value is None or isinstance(value, _SHOWN_AS_THEY_ARE) or name in _SHORT_TEXTS:
-        return Ingredient(display="none" if value is None else str(value))
-    digest = hashlib.sha256(_encoded(lambda: _fast_canonical(value))).hexdigest()[:16]
-    return Ingredient(display=_summary(name, value), digest=digest)
+        return Ingredient("none" if value is None else str(value))
+    digest = hashlib.sha256(_fast_canonical(value)).hexdigest()
+    return Ingredient(_summary(name, value), digest[:16])
 
 
 def _summary(name: str, value: Any) -> str:
@@ -229,22 +235,22 @@ def _summary(name: str, value: Any) -> str:
 
 def _digest(prompt: str, agent: str, phase: str, context: str) -> str:
     joined = f"{prompt}|{agent}|{phase}|{context}"
-    return hashlib.sha256(_encoded(lambda: joined.encode("utf-8"))).hexdigest()
-
-
-def _encoded(encode: Callable[[], bytes]) -> bytes:
     try:
-        return encode()
+        return hashlib.sha256(joined.encode("utf-8")).hexdigest()
     except UnicodeEncodeError as error:
-        raise InputError(
+        raise _refusal(error) from error
+
+
+def _refusal(error: Exception) -> InputError:
+    if isinstance(error, UnicodeEncodeError):
+        return InputError(
             _("The text holds half of a character (a lone surrogate) and cannot be sent."),
             hint=_("Save the file as UTF-8 and try again."),
-        ) from error
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            _("An option of the agent is not plain JSON: {reason}.").format(reason=error),
-            hint=_("Use text, numbers, true or false, lists and mappings only."),
-        ) from error
+        )
+    return InputError(
+        _("An option of the agent is not plain JSON: {reason}.").format(reason=error),
+        hint=_("Use text, numbers, true or false, lists and mappings only."),
+    )
 
 
 def _plain(value: Any) -> dict[str, Any]:

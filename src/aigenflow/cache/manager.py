@@ -261,7 +261,7 @@ class CacheManager:
         """
         identity = self._identify(request, route)
         entry = self.show(identity.key)
-        like = _describe_request(identity, request, route, self._clock.now())
+        like = _describe_entry(identity, request, route, self._clock.now())
         parts = ingredients(request, route, self._normalize)
         return self._explain(identity.key, like, parts, entry.meta if entry else None)
 
@@ -316,15 +316,7 @@ class CacheManager:
         if not self._can_write or not storable(response):
             return None
         now = self._clock.now()
-        meta = _describe_request(identity, request, route, now)
-        meta = meta.model_copy(
-            update={
-                "actor": (response.agent or route.actor).value,
-                "input_tokens": response.input_tokens,
-                "output_tokens": response.output_tokens,
-                "cost": response.estimated_cost,
-            }
-        )
+        meta = _describe_entry(identity, request, route, now, response)
         parts = ingredients(request, route, self._normalize)
         return self._write(Entry(meta=meta, parts=parts, response=response), now)
 
@@ -574,8 +566,15 @@ def _as_hit(answer: CachedAnswer) -> CachedAnswer:
     return replace(answer, response=response, hit=True)
 
 
-def _describe_request(
-    identity: Identity, request: AgentRequest, route: Route, now: datetime
+_NO_ANSWER: Final = GatewayResponse(content="")
+
+
+def _describe_entry(
+    identity: Identity,
+    request: AgentRequest,
+    route: Route,
+    now: datetime,
+    response: GatewayResponse = _NO_ANSWER,
 ) -> EntryMeta:
     return EntryMeta(
         key=identity.key,
@@ -583,15 +582,15 @@ def _describe_request(
         agent=identity.agent,
         phase=identity.phase,
         task=request.task,
-        actor=route.actor.value,
+        actor=(response.agent or route.actor).value,
         provider=route.backend.value,
         model=route.model,
         session=request.session,
         created=now,
         seen=now,
-        input_tokens=0,
-        output_tokens=0,
-        cost=None,
+        input_tokens=response.input_tokens,
+        output_tokens=response.output_tokens,
+        cost=response.estimated_cost,
     )
 
 

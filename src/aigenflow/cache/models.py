@@ -23,7 +23,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from aigenflow.cache.key_generator import Difference, Ingredient, Ingredients
 from aigenflow.core.models import GatewayResponse, ServedFrom
@@ -248,11 +248,11 @@ def decompress(data: bytes) -> bytes:
 def encode_entry(entry: Entry, codec: Codec) -> bytes:
     """The bytes of an entry.
 
-    Raises ``ValueError`` or ``RecursionError`` where the answer cannot be written as JSON.
+    Raises ``ValueError`` where the answer cannot be written as JSON.
     """
-    meta = _dump(entry.meta.model_dump(mode="json"))
-    response = _dump(entry.response.model_dump(mode="json") | {"served_from": ServedFrom.CACHE})
-    parts = _dump({name: [part.display, part.digest] for name, part in entry.parts.items()})
+    meta = to_json(entry.meta)
+    response = to_json(entry.response.model_copy(update={"served_from": ServedFrom.CACHE}))
+    parts = to_json(entry.parts)
     body = _BEFORE_RESPONSE + response + b',"parts":' + parts + b"}"
     coded = codec.encode(body, meta)
     if coded is not None:
@@ -364,10 +364,6 @@ def _strictly(data: bytes) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _dump(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -65,3 +65,54 @@ def allow_unpriced() -> Decorator[Any]:
         is_flag=True,
         help=_("Make calls whose price is not known; budgets do not count them."),
     )
+
+
+def document() -> Decorator[Any]:
+    """What kind of document is written, and from which phase on."""
+    decorators = (
+        click.option(
+            "--type",
+            "document_type",
+            type=click.Choice(["bizplan", "rd"]),
+            help=_(
+                "Business plan or R&D proposal. Default: what the template is for, else bizplan."
+            ),
+        ),
+        click.option(
+            "--template",
+            default="default",
+            show_default=True,
+            help=_("Outline to follow: default, startup, strategy, rd, or one of your own."),
+        ),
+        click.option(
+            "--lang",
+            type=click.Choice(["ko", "en"]),
+            help=_("Language of the document. Default: that of the topic."),
+        ),
+        click.option(
+            "--brief",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help=_(
+                "File with what you know already (Markdown or YAML): market, price, team, budget."
+            ),
+        ),
+        click.option(
+            "--from-phase",
+            type=click.IntRange(1, 5),
+            default=1,
+            help=_("Start at this phase, with the earlier results of a session on the same topic."),
+        ),
+        click.option(
+            "--session",
+            "parent",
+            default="",
+            help=_("Session to take those results from. Default: the newest on the topic."),
+        ),
+    )
+
+    def all_of_them(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorate in reversed(decorators):
+            function = decorate(function)
+        return function
+
+    return all_of_them

@@ -11,6 +11,7 @@ import click
 
 _COMMANDS: Mapping[str, str] = {
     "run": "aigenflow.cli.run",
+    "plan": "aigenflow.cli.plan",
     "resume": "aigenflow.cli.resume",
     "status": "aigenflow.cli.status",
     "ask": "aigenflow.cli.ask",

@@ -26,40 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=_("File with many topics (lines, CSV or YAML), written side by side."),
 )
-@click.option(
-    "--type",
-    "document_type",
-    type=click.Choice(["bizplan", "rd"]),
-    help=_("Business plan or R&D proposal. Default: what the template is for, else bizplan."),
-)
-@click.option(
-    "--template",
-    default="default",
-    show_default=True,
-    help=_("Outline to follow: default, startup, strategy, rd, or one of your own."),
-)
-@click.option(
-    "--lang",
-    type=click.Choice(["ko", "en"]),
-    help=_("Language of the document. Default: that of the topic."),
-)
-@click.option(
-    "--brief",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=_("File with what you know already (Markdown or YAML): market, price, team, budget."),
-)
-@click.option(
-    "--from-phase",
-    type=click.IntRange(1, 5),
-    default=1,
-    help=_("Start at this phase, with the earlier results of a session on the same topic."),
-)
-@click.option(
-    "--session",
-    "parent",
-    default="",
-    help=_("Session to take those results from. Default: the newest on the topic."),
-)
+@options.document()
 @options.output_dir()
 @options.quiet()
 @options.as_json()

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from aigenflow.app import Assignment
+from aigenflow.app import Assignment, check_topic
 from aigenflow.core.errors import InputError
 from aigenflow.core.models import DocumentType, Language
 from aigenflow.templates.brief import read_brief
@@ -62,8 +62,9 @@ def read_topics(path: Path, defaults: Mapping[str, Any]) -> list[Assignment]:
                 ),
             )
         try:
+            check_topic(given["topic"])
             found.append(_assignment(given, path, defaults))
-        except ValueError as error:
+        except (ValueError, InputError) as error:
             raise InputError(
                 _("Entry {number} of {file}: {problem}").format(
                     number=number, file=path, problem=error

@@ -1,4 +1,4 @@
-"""What a call costs: the one reader of price tables.
+"""What a call costs: the one reader of ``pricing.yaml``, and which price counts.
 
 The first of these that knows a price wins:
 
@@ -23,7 +23,7 @@ from decimal import Decimal
 from gettext import gettext as _
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,24 +31,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.models import AgentType, Backend, ServedFrom
 from aigenflow.core.yaml import parse_yaml, read_yaml
-from aigenflow.monitoring.models import ZERO, Rates, RateSource, Tier, TokenRates
-
-if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice, Provider
+from aigenflow.monitoring.models import ZERO, Rates, RateSource, TokenRates
+from aigenflow.monitoring.published import DISCOUNTS, Published
 
 SHIPPED_NAME = "pricing.yaml"
 
 _MILLION = Decimal(1_000_000)
 _THOUSAND = Decimal(1_000)
-_VENDORS: Mapping[Backend, tuple[str, AgentType]] = {
-    Backend.ANTHROPIC: ("anthropic", AgentType.CLAUDE),
-    Backend.OPENAI: ("openai", AgentType.CHATGPT),
-    Backend.GEMINI: ("google", AgentType.GEMINI),
-    Backend.PERPLEXITY: ("perplexity", AgentType.PERPLEXITY),
-}
-_CONTEXTS: Mapping[ServedFrom, dict[str, str]] = {
-    ServedFrom.BATCH: {"processing": "batch"},
-    ServedFrom.FLEX: {"service_tier": "flex"},
+_AT_HOME: Mapping[Backend, AgentType] = {
+    Backend.ANTHROPIC: AgentType.CLAUDE,
+    Backend.OPENAI: AgentType.CHATGPT,
+    Backend.GEMINI: AgentType.GEMINI,
+    Backend.PERPLEXITY: AgentType.PERPLEXITY,
 }
 
 Price: TypeAlias = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -105,16 +99,23 @@ class PriceTable(BaseModel):
 
 
 class PriceBook:
-    """Prices by agent, back-end, model, day and mode; each is worked out once."""
+    """Prices by agent, back-end, model, day and mode; each is worked out once.
 
-    def __init__(self, shipped: PriceTable, user: PriceTable) -> None:
+    ``folder`` may hold prices that were fetched (see :mod:`~aigenflow.monitoring.published`).
+    """
+
+    def __init__(self, shipped: PriceTable, user: PriceTable, folder: Path | None = None) -> None:
         self.shipped = shipped
         self.user = user
+        self._folder = folder
+        self._published: Published | None = None
         self._known: dict[tuple[object, ...], Rates | None] = {}
 
     @classmethod
     def load(cls, user_file: Path | None = None) -> PriceBook:
         """The shipped table, and the user's where there is such a file.
+
+        Prices that were fetched lie beside the user's file.
 
         Raises :class:`~aigenflow.core.errors.ConfigError` naming the row that is wrong.
         """
@@ -122,7 +123,18 @@ class PriceBook:
         user = PriceTable()
         if user_file is not None and user_file.exists():
             user = _table(read_yaml(user_file) or {}, str(user_file))
-        return cls(_table(parse_yaml(shipped, SHIPPED_NAME), SHIPPED_NAME), user)
+        folder = user_file.parent if user_file is not None else None
+        return cls(_table(parse_yaml(shipped, SHIPPED_NAME), SHIPPED_NAME), user, folder)
+
+    @property
+    def published(self) -> Published:
+        """The prices of exact models that somebody else keeps, loaded on first use (0.2 s).
+
+        Raises :class:`~aigenflow.core.errors.ConfigError` where the fetched ones are damaged.
+        """
+        if self._published is None:
+            self._published = Published.load(self._folder)
+        return self._published
 
     def rates_for(
         self,
@@ -177,10 +189,10 @@ class PriceBook:
             return _provider_rates(agent_row, model, mode, RateSource.USER)
         if row := self.shipped.model(model, at.date()):
             return _model_rates(row, mode, RateSource.SHIPPED)
-        if rates := _published(backend, model, at, mode, base_url):
+        if rates := self.published.rates(backend, model, at, mode, base_url):
             return rates
-        home = _VENDORS.get(backend)
-        shipped_row = self.shipped.provider(home[1]) if home else None
+        home = _AT_HOME.get(backend)
+        shipped_row = self.shipped.provider(home) if home else None
         return (
             _provider_rates(shipped_row, model, mode, RateSource.FALLBACK) if shipped_row else None
         )
@@ -240,7 +252,7 @@ def _flat(input_rate: Decimal, output_rate: Decimal) -> TokenRates:
 
 def _provider_rates(row: ProviderRow, model: str, mode: ServedFrom, source: RateSource) -> Rates:
     base = _flat(row.input_per_million / _MILLION, row.output_per_million / _MILLION)
-    estimate = source is RateSource.FALLBACK or mode in _CONTEXTS
+    estimate = source is RateSource.FALLBACK or mode in DISCOUNTS
     return Rates(model=model, mode=mode, source=source, base=base, estimate=estimate)
 
 
@@ -264,81 +276,3 @@ def _model_rates(row: ModelRow, mode: ServedFrom, source: RateSource) -> Rates:
         search=row.search_per_thousand / _THOUSAND,
     )
     return Rates(model=row.name, mode=mode, source=source, base=base, estimate=multiplier is None)
-
-
-def _published(
-    backend: Backend, model: str, at: datetime, mode: ServedFrom, base_url: str | None
-) -> Rates | None:
-    """The prices of an exact model in genai-prices, loaded on first use (about 0.3 s)."""
-    from genai_prices.data_snapshot import get_snapshot
-
-    vendor = _VENDORS.get(backend)
-    try:
-        provider, found = get_snapshot().find_provider_model(
-            model, None, vendor[0] if vendor else None, None if vendor else base_url
-        )
-    except LookupError:
-        return None
-    context = _CONTEXTS.get(mode)
-    discounted = context is not None and _has_variant(provider, found, at, context)
-    prices = found.get_prices(at, context if discounted else None)
-    if prices.input_mtok is None or prices.output_mtok is None:
-        return None
-    return Rates(
-        model=found.id,
-        mode=mode,
-        source=RateSource.EXACT,
-        base=_token_rates(prices, 0),
-        tiers=tuple(
-            Tier(above_input_tokens=start, rates=_token_rates(prices, start + 1))
-            for start in _thresholds(prices)
-        ),
-        estimate=context is not None and not discounted,
-    )
-
-
-def _has_variant(
-    provider: Provider, model: ModelInfo, at: datetime, context: Mapping[str, str]
-) -> bool:
-    """Whether the table has a rate for this context: without one it silently gives the standard.
-
-    Variants of a model borrowed from another provider's list do not count.
-    """
-    return any(own is model for own in provider.models) and any(
-        (variant.constraint is None or variant.constraint.active(at))
-        and variant.when.items() <= context.items()
-        for variant in model.price_variants or ()
-    )
-
-
-def _thresholds(prices: ModelPrice) -> list[int]:
-    from genai_prices.types import TieredPrices
-
-    tiered = [price for price in vars(prices).values() if isinstance(price, TieredPrices)]
-    return sorted({tier.start for price in tiered for tier in price.tiers})
-
-
-def _token_rates(prices: ModelPrice, input_tokens: int) -> TokenRates:
-    """The rates in force at that much input. A kind without a price of its own has its parent's."""
-    from genai_prices.types import TieredPrices
-
-    def rate(key: str) -> Decimal | None:
-        price: Decimal | TieredPrices | None = getattr(prices, key)
-        if not isinstance(price, TieredPrices):
-            return price
-        passed = [tier.price for tier in price.tiers if input_tokens > tier.start]
-        return passed[-1] if passed else price.base
-
-    def first(*keys: str) -> Decimal:
-        return next((price for key in keys if (price := rate(key)) is not None), ZERO)
-
-    return TokenRates(
-        input=first("input_mtok") / _MILLION,
-        output=first("output_mtok") / _MILLION,
-        cached_input=first("cache_read_mtok", "input_mtok") / _MILLION,
-        cache_write=first("cache_write_5m_mtok", "cache_write_mtok", "input_mtok") / _MILLION,
-        cache_write_1h=first("cache_write_1h_mtok", "cache_write_mtok", "input_mtok") / _MILLION,
-        reasoning=first("output_reasoning_mtok", "output_mtok") / _MILLION,
-        search=first("web_searches_kcount") / _THOUSAND,
-        request=first("requests_kcount") / _THOUSAND,
-    )

@@ -163,7 +163,9 @@ class Line:
         cast = Cast(routes={self.route.agent: self.route}, fallbacks={})
         return await Router(cast, self.gateways).ask(self.request())
 
-    async def fails(self, kind: type[GatewayError], *, through_router: bool = False) -> GatewayError:
+    async def fails(
+        self, kind: type[GatewayError], *, through_router: bool = False
+    ) -> GatewayError:
         """The error of exactly ``kind`` that asking ends in; it gives no key away."""
         with pytest.raises(GatewayError) as caught:
             await (self.ask_whole() if through_router else self.ask())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-
 import pytest
 
 from aigenflow.core.errors import (
@@ -239,8 +237,3 @@ async def test_rejections_do_not_open_the_circuit(line: Line) -> None:
     for _attempt in range(6):
         await line.fails(ModelNotFoundError)
     assert (await line.ask()).content == TEXT
-
-
-def test_dates_are_read_against_the_clock_of_the_test() -> None:
-    """The server writes dates of today, so the clock must start today."""
-    assert datetime.now(UTC).year >= 2025

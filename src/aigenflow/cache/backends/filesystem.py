@@ -185,6 +185,7 @@ class FileStorage:
         return self._current_index().select(selection)
 
     def count(self, happened: Counters) -> None:
+        ensure_directory(self.root)
         with self._totals.exclusive() as totals:
             totals.count(happened)
 
@@ -245,11 +246,12 @@ class FileStorage:
             staged(self._staging, data, used_ns) as temporary,
             self._totals.exclusive() as totals,
         ):
-            before = _regular_size(target)
-            if before is None and os.path.lexists(target):
+            before = _status(target)
+            if before is not None and not stat.S_ISREG(before.st_mode):
                 self._to_quarantine(target)
-                totals.doubtful = True
-            entries, size = int(before is None), len(data) - (before or 0)
+                totals.doubtful, before = True, None
+            entries = int(before is None)
+            size = len(data) - (before.st_size if before else 0)
             totals.grow(entries=entries, size_bytes=size)
             totals.count(Counters(stores=1))
             # Saved first: whoever dies here leaves a size that is too large, never too small.
@@ -418,11 +420,15 @@ class FileStorage:
 
 def _regular_size(path: Path) -> int | None:
     """The size of a regular file in bytes; ``None`` for anything else and for nothing."""
+    status = _status(path)
+    return status.st_size if status and stat.S_ISREG(status.st_mode) else None
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        status = os.lstat(path)
+        return os.lstat(path)
     except FileNotFoundError:
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _sum(uses: Sequence[Use]) -> Usage:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from aigenflow.cache.models import Counters, Usage
-from aigenflow.core.files import LockedFile, ensure_directory, read_bounded
+from aigenflow.core.files import LockedFile, read_bounded
 
 _BYTES: Final = 512
 _READ_ATTEMPTS: Final = 3
@@ -96,9 +96,8 @@ class SharedTotals:
     def exclusive(self) -> Iterator[Totals]:
         """The totals while nobody else changes them; saved at the end, also by an exception.
 
-        Raises ``OSError``.
+        Raises ``OSError``: a ``FileNotFoundError`` where there is no such folder.
         """
-        ensure_directory(self._path.parent)
         with self._file.exclusive():
             try:
                 self._text = self._file.read(_BYTES)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from aigenflow.core.models import AgentRequest, GatewayResponse, Json
 from aigenflow.gateway.adapters._faults import malformed
+from aigenflow.gateway.adapters._wire import LARGEST_COUNT
 
 
 class Wire(BaseModel):
@@ -19,7 +20,9 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-Count: TypeAlias = Annotated[int, BeforeValidator(lambda count: count or 0), Field(ge=0)]
+Count: TypeAlias = Annotated[
+    int, BeforeValidator(lambda count: count or 0), Field(ge=0, le=LARGEST_COUNT)
+]
 """A number of tokens or calls, where ``null`` means none."""
 
 

@@ -97,6 +97,11 @@ def malformed(provider: str, reason: str) -> MalformedAnswerError:
     )
 
 
+def ended_early(provider: str, *, began: bool) -> GatewayError:
+    """The stream ended in order but without its end, or without anything at all."""
+    return broken_off(provider) if began else malformed(provider, _("it is empty"))
+
+
 def checked_key(api_key: str | None, *, provider: str) -> str:
     """``api_key`` if it can travel in a header. Raises ``AuthenticationError``.
 

@@ -18,7 +18,7 @@ from aigenflow.core.models import (
     Route,
     ServedFrom,
 )
-from aigenflow.gateway.adapters._faults import broken_off, malformed
+from aigenflow.gateway.adapters._faults import ended_early, malformed
 from aigenflow.gateway.adapters._openai_gateway import OpenAISdkGateway
 from aigenflow.gateway.adapters._prompt import turns
 from aigenflow.gateway.adapters._wire import as_count, as_dict, as_dicts, as_text, is_count
@@ -42,8 +42,10 @@ class ResponsesGateway(OpenAISdkGateway):
     ) -> dict[str, Json]:
         """The response object of the terminal event: deltas are shown, never assembled."""
         characters = 0
+        began = False
         async for event in events:
             kind = event.get("type")
+            began = began or kind is not None
             if kind == "response.output_text.delta":
                 characters += len(as_text(event.get("delta")))
                 on_text(characters)
@@ -54,7 +56,7 @@ class ResponsesGateway(OpenAISdkGateway):
                 return response
             elif kind == "error":
                 raise error_from_event(provider=self.backend, event=event, secrets=(self._api_key,))
-        raise broken_off(self.backend)
+        raise ended_early(self.backend, began=began)
 
 
 def build_request(request: AgentRequest, route: Route) -> dict[str, Json]:

@@ -7,10 +7,12 @@ that a parser reads straight down and decides once what is missing.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 
 from aigenflow.core.models import Json
+
+LARGEST_COUNT = 10**9
+"""More tokens than any answer has: a larger count is a fault, and no ledger could hold it."""
 
 
 def as_dict(value: Json) -> dict[str, Json]:
@@ -29,15 +31,17 @@ def as_text(value: Json) -> str:
 
 
 def as_count(value: Json) -> int:
-    """``value`` as a number of things: a finite number of at least 0, else 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return 0
-    return max(0, int(value))
+    """``value`` as a number of things, 0 where it is none: see :func:`is_count`."""
+    return int(value) if is_count(value) else 0
 
 
 def is_count(value: Json) -> bool:
-    """Whether ``value`` is a number at all, so that a missing count is told from a zero."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether ``value`` can be a count at all, so that a missing one is told from a zero."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= LARGEST_COUNT
+    )
 
 
 def is_storable(value: Json) -> bool:

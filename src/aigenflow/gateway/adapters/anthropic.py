@@ -24,8 +24,8 @@ from aigenflow.gateway.adapters._answers import Count, Text, Wire, read_object, 
 from aigenflow.gateway.adapters._faults import (
     Fault,
     FaultTable,
-    broken_off,
     checked_key,
+    ended_early,
     malformed,
     may_use_proxy,
     translated,
@@ -148,6 +148,9 @@ def parse(raw: dict[str, Json]) -> GatewayResponse:
     if finish in {FinishReason.COMPLETE, FinishReason.LENGTH} and not content.strip():
         finish, content = FinishReason.EMPTY, ""
     usage = message.usage or _Usage()
+    reasoning = (usage.output_tokens_details or _OutputDetails()).thinking_tokens
+    # A total contains its parts, also where the provider's own arithmetic does not add up.
+    output_tokens = max(usage.output_tokens, reasoning)
     creation = usage.cache_creation or _CacheCreation()
     written_1h = creation.ephemeral_1h_input_tokens
     written = max(
@@ -157,13 +160,13 @@ def parse(raw: dict[str, Json]) -> GatewayResponse:
     return GatewayResponse(
         content=content,
         success=finish is FinishReason.COMPLETE,
-        tokens_used=input_tokens + usage.output_tokens,
+        tokens_used=input_tokens + output_tokens,
         input_tokens=input_tokens,
-        output_tokens=usage.output_tokens,
+        output_tokens=output_tokens,
         cached_input_tokens=usage.cache_read_input_tokens,
         cache_write_tokens=written,
         cache_write_1h_tokens=written_1h,
-        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).thinking_tokens,
+        reasoning_tokens=reasoning,
         search_calls=(usage.server_tool_use or _ServerToolUse()).web_search_requests,
         usage_reported=message.usage is not None,
         model=message.model,
@@ -199,6 +202,11 @@ class MessageAssembly:
         self._message: dict[str, Json] | None = None
         self._blocks: dict[int, dict[str, Json]] = {}
         self._pieces: dict[tuple[int, str], list[str]] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is any message yet."""
+        return self._message is not None
 
     def add(self, event: Mapping[str, Json]) -> None:
         """Take in one event. Raises ``MalformedAnswerError`` for one that does not fit here."""
@@ -360,7 +368,7 @@ class AnthropicGateway:
                 on_text(assembly.characters)
                 if assembly.is_complete:
                     return assembly.message()
-        raise broken_off(PROVIDER)
+        raise ended_early(PROVIDER, began=assembly.has_begun)
 
     async def _events(
         self, client: AsyncAnthropic, body: dict[str, Json]

@@ -15,7 +15,7 @@ from aigenflow.core.models import (
     Json,
     Route,
 )
-from aigenflow.gateway.adapters._faults import broken_off, malformed
+from aigenflow.gateway.adapters._faults import ended_early, malformed
 from aigenflow.gateway.adapters._openai_gateway import OpenAISdkGateway
 from aigenflow.gateway.adapters._prompt import turns
 from aigenflow.gateway.adapters._wire import as_count, as_dict, as_dicts, as_text, is_count, joined
@@ -115,7 +115,7 @@ class CompatibleGateway(OpenAISdkGateway):
             answer.add(chunk)
             on_text(answer.characters)
         if not answer.finish_reason:
-            raise broken_off(self.backend)
+            raise ended_early(self.backend, began=answer.has_begun)
         return answer.completion()
 
 
@@ -127,6 +127,7 @@ class _Assembly:
 
     def __init__(self) -> None:
         self.characters = 0
+        self.has_begun = False
         self.finish_reason = ""
         self._head: dict[str, Json] = {}
         self._usage: Json = None
@@ -137,6 +138,7 @@ class _Assembly:
             self._head.setdefault(name, chunk.get(name))
         self._usage = chunk.get("usage") or self._usage
         for choice in as_dicts(chunk.get("choices"))[:1]:
+            self.has_begun = True
             delta = as_dict(choice.get("delta"))
             for name, texts in self._texts.items():
                 texts.append(as_text(delta.get(name)))

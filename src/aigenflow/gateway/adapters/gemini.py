@@ -190,7 +190,9 @@ def parse(raw: dict[str, Json]) -> GatewayResponse:
     elif finish in {FinishReason.COMPLETE, FinishReason.LENGTH} and not content.strip():
         finish, content = FinishReason.EMPTY, ""
     usage = answer.usage_metadata or _Usage()
-    input_tokens = usage.prompt_token_count + usage.tool_use_prompt_token_count
+    # A total contains its parts, also where the provider's own arithmetic does not add up.
+    prompt_tokens = max(usage.prompt_token_count, usage.cached_content_token_count)
+    input_tokens = prompt_tokens + usage.tool_use_prompt_token_count
     output_tokens = usage.candidates_token_count + usage.thoughts_token_count
     return GatewayResponse(
         content=content,

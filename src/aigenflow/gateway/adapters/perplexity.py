@@ -28,6 +28,9 @@ from aigenflow.gateway.adapters._wire import as_count, as_dict, as_dicts, as_tex
 _MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\](?!\()")
 """One or more source numbers in brackets; not the text of a Markdown link, not a year."""
 
+_DEAREST_USD = Decimal(10_000)
+"""No single answer costs more: a larger sum is a fault, not a price."""
+
 
 def build_body(request: AgentRequest, route: Route) -> dict[str, Json]:
     """The JSON of the request; a live call adds only ``stream``."""
@@ -129,4 +132,4 @@ def _dollars(cost: dict[str, Json]) -> Decimal | None:
         dollars = Decimal(str(total))
     except InvalidOperation:
         return None
-    return dollars if dollars.is_finite() and dollars >= 0 else None
+    return dollars if dollars.is_finite() and 0 <= dollars <= _DEAREST_USD else None
