@@ -37,6 +37,7 @@ from aigenflow.gateway.registry import Gateways, can_be_reached, is_listening
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.opening import open_tracker
 from aigenflow.monitoring.price_book import PriceBook
+from aigenflow.monitoring.telemetry import Telemetry
 from aigenflow.pipeline.base import PhaseContext
 from aigenflow.pipeline.orchestrator import run_pipeline, task_titles
 from aigenflow.pipeline.planner import Plan, gather_knowledge, make_plan
@@ -101,6 +102,7 @@ class App:
         self._cast: Cast | None = None
         self._processor: BatchProcessor | None = None
         self._refresh = refresh
+        self._telemetry = Telemetry(settings, home, self._clock, on_event)
         self.cache = self._open_cache(home) if settings.features.caching_enabled else None
         self._meter = (
             self._open_meter(home, allow_unpriced) if settings.features.monitoring_enabled else None
@@ -111,6 +113,7 @@ class App:
             Drafter(self._templates),
             self._clock,
             wrap=self._meter.wrap if self._meter else lambda gateway: gateway,
+            on_attempt=self._telemetry.on_attempt,
         )
         if settings.features.batch_processing_enabled:
             self._processor = BatchProcessor(
@@ -133,6 +136,7 @@ class App:
         traceback: TracebackType | None,
     ) -> None:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._telemetry.aclose)
             if self._meter is not None:
                 stack.push_async_callback(self._meter.aclose)
             if self.cache is not None:
@@ -157,7 +161,10 @@ class App:
 
         ``on_event`` is told of this session alone; several can be written at the same time.
         """
-        told = on_event or self._on_event
+        with self._telemetry.watch(on_event or self._on_event) as told:
+            return await self._write(session, told)
+
+    async def _write(self, session: LocalSession, told: OnEvent) -> Path:
         spec = session.spec
         cast = await self.cast()
         outline = load_outline(
@@ -182,9 +189,10 @@ class App:
 
     async def ask(self, request: AgentRequest) -> Answer:
         """One request through the whole router."""
-        router = self._router(await self.cast(), self._on_event)
-        with router.expecting(1) as (asker,), asker:
-            return await router.ask(request)
+        with self._telemetry.watch(self._on_event) as told:
+            router = self._router(await self.cast(), told)
+            with router.expecting(1) as (asker,), asker:
+                return await router.ask(request)
 
     async def why(self, request: AgentRequest) -> Explanation:
         """Whether ``request`` would be answered from the cache, and what it differs in."""

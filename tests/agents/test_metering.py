@@ -48,6 +48,7 @@ from aigenflow.core.models import (
     GatewayResponse,
     Route,
     ServedFrom,
+    TokenUsage,
 )
 from aigenflow.gateway.adapters import anthropic as anthropic_adapter
 from aigenflow.gateway.base import Gateway, OnText, ignore_text
@@ -188,7 +189,9 @@ class Provider(ScriptedGateway):
     async def send(
         self, request: AgentRequest, route: Route, on_text: OnText = ignore_text
     ) -> GatewayResponse:
-        self.reserved.append(sum((one.amount for one in self._books.held()), Decimal(0)))
+        self.reserved.append(
+            sum((one.amount or Decimal(0) for one in self._books.held()), Decimal(0))
+        )
         return await super().send(request, route, on_text)
 
 
@@ -683,19 +686,25 @@ async def test_every_call_of_every_path_is_reserved_for(books: Books, path: Spen
 async def test_every_call_of_every_path_can_be_refused(
     open_books: OpenBooks, path: SpendPath
 ) -> None:
-    """A budget one nano-dollar too small for the last call stops it, and only it."""
-    free = open_books()
-    provider = Provider(free, path.script)
-    await router_to(free, provider).ask(path.request)
-    spent = [row["billed_nano"] for row in free.rows()]
-    before = Decimal(sum(spent[:-1])).scaleb(-9)
-    last = worst(provider.calls[-1].request, provider.calls[-1].route)
-    books = open_books(session_usd=before + last - Decimal("1e-9"))
-    provider = Provider(books, path.script)
+    """Where the budget is used up meanwhile, the last call of a path is not made."""
+    books = open_books(session_usd=Decimal(1))
+    spent_elsewhere = TokenUsage(
+        provider="gemini", input_tokens=1, output_tokens=1, session="s1", billed_cost=Decimal(1)
+    )
+    script = iter(path.script)
+
+    def spend_before_the_last(request: AgentRequest) -> GatewayResponse | Exception:
+        if len(provider.calls) == len(path.script) - 1:
+            books.tracker.track(spent_elsewhere)
+        return next(script)
+
+    if len(path.script) == 1:
+        books.tracker.track(spent_elsewhere)
+    provider = Provider(books, spend_before_the_last)
     with pytest.raises(BudgetExceededError):
         await router_to(books, provider).ask(path.request)
-    assert len(provider.calls) == len(path.billed) - 1
-    assert sum(row["billed_nano"] for row in books.rows()) == sum(spent[:-1])
+    assert len(provider.calls) == len(path.script) - 1
+    assert len(books.rows()) == 1 + sum(path.billed[:-1])
     assert books.held() == []
 
 

@@ -20,6 +20,7 @@ from aigenflow.gateway.limits import (
     RateLimiter,
     estimate_input_tokens,
     estimate_tokens,
+    request_bucket,
 )
 from aigenflow.testing.clock import ManualClock
 
@@ -118,10 +119,18 @@ async def test_concurrency_is_kept_and_the_rest_wait() -> None:
         assert await passes_at_once(two, 1)
 
 
-async def test_requests_beyond_the_minute_wait() -> None:
-    """A full minute's worth may go at once, the next waits for the bucket to drain."""
-    slow = limiter(Limits(requests_per_minute=3))
+async def test_requests_beyond_the_burst_wait() -> None:
+    """A quarter of a minute's requests may go at once, the next waits for the bucket to refill."""
+    slow = limiter(Limits(requests_per_minute=12))
     assert [await passes_at_once(slow, 1) for _ in range(4)] == [True, True, True, False]
+
+
+@given(st.integers(2, 100_000))
+def test_no_minute_sees_more_requests_than_allowed(per_minute: int) -> None:
+    """What may go at once, and what refills within a minute, add up to the limit."""
+    burst, seconds = request_bucket(per_minute)
+    assert burst >= 1
+    assert burst + 60 * burst / seconds == pytest.approx(per_minute)
 
 
 async def test_a_waiting_call_goes_when_the_bucket_has_drained() -> None:

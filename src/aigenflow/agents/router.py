@@ -15,7 +15,14 @@ from typing import Protocol, TypeAlias
 from aigenflow.agents.continuation import MAX_CONTINUATIONS, join_answers
 from aigenflow.agents.routes import Cast
 from aigenflow.core.errors import GatewayError, RefusedError, TruncatedAnswerError
-from aigenflow.core.events import FellBack, OnEvent, TaskStarted, TextArrived, ignore_event
+from aigenflow.core.events import (
+    CacheLookedUp,
+    FellBack,
+    OnEvent,
+    TaskStarted,
+    TextArrived,
+    ignore_event,
+)
 from aigenflow.core.models import AgentRequest, Backend, FinishReason, GatewayResponse, Route
 
 Buy: TypeAlias = Callable[[], Awaitable[GatewayResponse]]
@@ -183,6 +190,7 @@ class Router:
         if self._cache is None or route.backend is Backend.OFFLINE:
             return await buy()  # what costs nothing is not worth remembering
         answer = await self._cache.get_or_buy(request, route, buy, refresh=self._refresh)
+        self._on_event(CacheLookedUp(phase=request.phase, task=request.task, hit=answer.hit))
         if answer.hit and self._books is not None:
             await self._books.hit(request, route, answer.response)
         return answer.response

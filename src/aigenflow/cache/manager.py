@@ -132,7 +132,10 @@ class CacheManager:
         """
         identity = self._identify(request, route)
         if not refresh:
-            found = await self._call(self._look_up, identity, request.phase)
+            if self._storage.remote:
+                found = await asyncio.to_thread(self._look_up, identity, request.phase)
+            else:
+                found = self._look_up(identity, request.phase)
             if found is not None:
                 return self._count_hit(found)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from functools import lru_cache
 
 from aigenflow.core.models import FinishReason, GatewayResponse
 
@@ -28,7 +29,12 @@ class TtlPolicy:
 
     def of(self, phase: int) -> timedelta:
         """The time to live of an answer of ``phase``."""
-        return timedelta(hours=self.hours_by_phase.get(phase, self.hours))
+        return _hours(self.hours_by_phase.get(phase, self.hours))
+
+
+@lru_cache
+def _hours(hours: float) -> timedelta:
+    return timedelta(hours=hours)
 
 
 class Freshness(Enum):

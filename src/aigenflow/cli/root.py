@@ -17,6 +17,9 @@ _COMMANDS: Mapping[str, str] = {
     "ask": "aigenflow.cli.ask",
     "check": "aigenflow.cli.check",
     "cache": "aigenflow.cli.cache",
+    "stats": "aigenflow.cli.stats",
+    "budget": "aigenflow.cli.budget",
+    "pricing": "aigenflow.cli.pricing",
     "config": "aigenflow.cli.config",
 }
 

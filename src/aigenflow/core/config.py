@@ -161,6 +161,18 @@ class NetworkSettings(_Group):
     trusted_hosts: tuple[str, ...] = ()
 
 
+class TelemetrySettings(_Group):
+    """What is told to those who watch from outside; all of it is off unless switched on.
+
+    ``prometheus_textfile`` is written with the ledger's totals after each run.
+    ``capture_content`` puts prompts and answers into the spans.
+    """
+
+    otel_enabled: bool = False
+    prometheus_textfile: Path | None = None
+    capture_content: bool = False
+
+
 class Settings(BaseSettings):
     """Everything that can be configured, checked."""
 
@@ -182,6 +194,7 @@ class Settings(BaseSettings):
     timeouts: TimeoutSettings = TimeoutSettings()
     retry: RetrySettings = RetrySettings()
     network: NetworkSettings = NetworkSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     output_dir: Path = Path("output")
     use_keyring: bool = False
 

@@ -48,6 +48,15 @@ class TextArrived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLookedUp:
+    """The response cache was asked for an answer; where it had none, it is about to be bought."""
+
+    phase: int
+    task: str
+    hit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FellBack:
     """An agent is down; ``to`` takes over."""
 
@@ -98,6 +107,7 @@ Event: TypeAlias = (
     | PhaseStarted
     | TaskStarted
     | TextArrived
+    | CacheLookedUp
     | FellBack
     | ContextShortened
     | TaskFinished

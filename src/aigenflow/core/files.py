@@ -292,11 +292,13 @@ def _read(path: str, limit_bytes: int, used_ns: int | None) -> bytes:
         if len(data) > limit_bytes:
             raise ValueError(f"{Path(path).name} is larger than {limit_bytes} bytes")
         if used_ns is not None:
-            with contextlib.suppress(OSError):
+            try:
                 OPS.utime(descriptor, used_ns)
+            except OSError:
+                return data
+        return data
     finally:
         OPS.close(descriptor)
-    return data
 
 
 def _publish(path: Path, data: bytes, *, durable: bool) -> None:

@@ -27,8 +27,10 @@ BYTES_PER_TOKEN = 3
 class Limits:
     """What one provider allows; ``None`` means no limit.
 
-    ``tokens_per_minute`` counts input and output together. A full minute's worth may be spent at
-    once, as the providers' own buckets allow. Raises ``ConfigError`` on numbers below 1.
+    No minute sees more than ``requests_per_minute`` requests, wherever it begins: a quarter of
+    them may go out at once, the rest follow evenly. ``tokens_per_minute`` counts input and output
+    together; a full minute's worth may be spent at once, as the providers' own buckets allow, so
+    that one long request fits. Raises ``ConfigError`` on numbers below 1.
     """
 
     requests_per_minute: int | None = None
@@ -85,8 +87,8 @@ class RateLimiter:
         self._slots: AbstractAsyncContextManager[None] = (
             nullcontext() if limits.concurrency is None else asyncio.Semaphore(limits.concurrency)
         )
-        self._requests = _per_minute(limits.requests_per_minute)
-        self._tokens = _per_minute(limits.tokens_per_minute)
+        self._requests = _requests_limiter(limits.requests_per_minute)
+        self._tokens = _tokens_limiter(limits.tokens_per_minute)
         self._overdraft_tokens = 0
 
     @asynccontextmanager
@@ -141,5 +143,19 @@ class RateLimiter:
             await self._clock.sleep(rest_s)
 
 
-def _per_minute(amount: int | None) -> AsyncLimiter | None:
-    return None if amount is None else AsyncLimiter(amount, time_period=60)
+def request_bucket(per_minute: int) -> tuple[int, float]:
+    """The size of the bucket, and the seconds in which all of it refills.
+
+    Size and a minute's refill together are what a minute allows (one a minute: one, then one).
+    """
+    burst = max(1, per_minute // 4)
+    rest = max(1, per_minute - burst)
+    return burst, 60 * burst / rest
+
+
+def _requests_limiter(per_minute: int | None) -> AsyncLimiter | None:
+    return None if per_minute is None else AsyncLimiter(*request_bucket(per_minute))
+
+
+def _tokens_limiter(per_minute: int | None) -> AsyncLimiter | None:
+    return None if per_minute is None else AsyncLimiter(per_minute, time_period=60)

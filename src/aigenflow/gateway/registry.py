@@ -17,7 +17,7 @@ from aigenflow.gateway.adapters.offline import Composer, OfflineGateway
 from aigenflow.gateway.addresses import check_base_url, is_loopback
 from aigenflow.gateway.base import Gateway, OnText, Timeouts, ignore_text
 from aigenflow.gateway.limits import Limits
-from aigenflow.gateway.retry import ResilientGateway, RetryPolicy
+from aigenflow.gateway.retry import Attempt, ResilientGateway, RetryPolicy, ignore_attempt
 
 LOOPBACK_KEY = "local"
 """Sent to a loopback address when no key is set: SDKs insist on one, local servers do not."""
@@ -88,7 +88,8 @@ async def is_listening(url: str) -> bool:
 class Gateways:
     """One connection per way of reaching a model and account, kept for the life of the app.
 
-    ``wrap`` is put around each connection below its retries, so that it sees every attempt.
+    ``wrap`` is put around each connection below its retries, so that it sees every attempt;
+    ``on_attempt`` hears of each as it ends.
     Addresses are checked before a connection is made: raises
     :class:`~aigenflow.core.errors.AddressError` for one that needs leave.
     """
@@ -100,12 +101,14 @@ class Gateways:
         composer: Composer,
         clock: Clock,
         wrap: Callable[[Gateway], Gateway] = lambda gateway: gateway,
+        on_attempt: Callable[[Attempt], None] = ignore_attempt,
     ) -> None:
         self._settings = settings
         self._find_key = find_key
         self._composer = composer
         self._clock = clock
         self._wrap = wrap
+        self._on_attempt = on_attempt
         self._open: dict[tuple[Backend, str | None, str], Gateway] = {}
 
     async def send(
@@ -161,6 +164,7 @@ class Gateways:
             ),
             policy=_policy(self._settings.retry),
             clock=self._clock,
+            on_attempt=self._on_attempt,
         )
 
 

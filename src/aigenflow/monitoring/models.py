@@ -409,10 +409,10 @@ class ReservationState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenReservation:
-    """A reservation neither settled nor released."""
+    """A reservation neither settled nor released. ``amount`` is ``None`` where it had no price."""
 
     id: str
-    amount: Decimal
+    amount: Decimal | None
     when: datetime
     purpose: Purpose
     owner: Owner

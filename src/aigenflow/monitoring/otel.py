@@ -1,26 +1,27 @@
-"""Spans and metrics, sent to an OpenTelemetry collector. The SDK is imported when this is opened.
+"""Spans and metrics for an OpenTelemetry collector. The SDK is imported when this is opened.
 
     run -> phase -> task -> one span per attempt at a provider
 
-The providers are private: nothing global is set, so that neither a vendor's SDK nor a program that
-embeds this one is made to send anything.
+The SDK's providers are private: nothing global is set, so that neither a vendor's SDK nor a program
+that embeds this one is made to send anything.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from contextvars import ContextVar
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from gettext import gettext as _
 from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeAlias
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from aigenflow.core import events
 from aigenflow.core.clock import Clock
 from aigenflow.core.errors import ConfigError
-from aigenflow.core.models import Backend
+from aigenflow.core.events import Event, OnEvent
 from aigenflow.monitoring import semantics
 from aigenflow.monitoring.semantics import Attributes, ProviderCall
 
@@ -30,20 +31,101 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.trace import Span, Tracer
 
-EXPORT_TIMEOUT_S = 3
-"""The longest wait for a collector at the end of a run, unless the environment says otherwise."""
+EXPORT_TIMEOUT_S = 3.0
+"""How long a collector that does not answer is tried, unless the environment says otherwise."""
 
-_Key: TypeAlias = tuple[str] | tuple[str, int] | tuple[str, int, str]
-"""A session, a phase of it, or a task of that: each is the parent of what it begins."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_session: ContextVar[str] = ContextVar("session", default="")
+_Key: TypeAlias = tuple[str | int, ...]
+"""``(session,)``, ``(session, phase)`` or ``(session, phase, task)``: each is inside the former."""
+
+
+class SpanTree:
+    """The open spans of one run, begun and ended by its events.
+
+    What is still open when the run is left is ended then, with the error that ended the run.
+    """
+
+    def __init__(self, tracer: Tracer, clock: Clock, *, capture_content: bool) -> None:
+        self._tracer = tracer
+        self._clock = clock
+        self._capture_content = capture_content
+        self._session = ""
+        self._open: dict[_Key, Span] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end((), error)
+
+    def hear(self, event: Event) -> None:
+        """Begin or end the spans that ``event`` is about."""
+        match event:
+            case events.RunStarted():
+                self._session = event.session
+                attributes = semantics.run_attributes(event, capture_content=self._capture_content)
+                self._begin((event.session,), "invoke_workflow aigenflow", attributes)
+            case events.PhaseStarted():
+                self._end((self._session, event.phase - 1))
+                attributes = {"aigenflow.phase": event.phase}
+                self._begin((self._session, event.phase), f"phase {event.name}", attributes)
+            case events.TaskStarted():
+                key = (self._session, event.phase, event.task)
+                attributes = semantics.task_attributes(event, self._session)
+                self._begin(key, f"invoke_agent {event.route.agent}", attributes)
+            case events.FellBack():
+                key = (self._session, event.phase, event.task)
+                self._note(key, "aigenflow.fell_back_to", event.to.actor.value)
+            case events.TaskFinished():
+                key = (self._session, event.phase, event.task)
+                self._note(key, "aigenflow.served_from", event.response.served_from.value)
+                self._end(key)
+            case _:
+                pass
+
+    def around(self, key: _Key) -> Context | None:
+        """The context of the innermost open span that ``key`` is inside of."""
+        from opentelemetry.trace import set_span_in_context
+
+        found = [each for each in self._open if each == key[: len(each)]]
+        return set_span_in_context(self._open[max(found, key=len)]) if found else None
+
+    def _begin(self, key: _Key, name: str, attributes: Attributes) -> None:
+        self._end(key)
+        self._open[key] = self._tracer.start_span(
+            name,
+            context=self.around(key),
+            attributes=attributes,
+            start_time=_nanoseconds(self._clock.now()),
+        )
+
+    def _note(self, key: _Key, name: str, value: str) -> None:
+        if key in self._open:
+            self._open[key].set_attribute(name, value)
+
+    def _end(self, key: _Key, error: BaseException | None = None) -> None:
+        """End the span at ``key`` and those inside it, the innermost first."""
+        from opentelemetry.trace import StatusCode
+
+        ending = [each for each in self._open if each[: len(key)] == key]
+        for each in sorted(ending, key=len, reverse=True):
+            span = self._open.pop(each)
+            if error is not None:
+                span.set_attributes(semantics.error_attributes(error))
+                span.set_status(StatusCode.ERROR)
+            span.end(_nanoseconds(self._clock.now()))
 
 
 class OpenTelemetry:
-    """Hears what happens and turns it into spans and metrics.
+    """The spans of every run and attempt, and the metrics of all together.
 
-    ``shutdown`` sends what is left; it blocks. Concurrent runs in one program keep apart, because
-    each hears its events in a context of its own.
+    ``shutdown`` sends what is left; it blocks, at most about twice :data:`EXPORT_TIMEOUT_S`.
     """
 
     def __init__(
@@ -55,10 +137,11 @@ class OpenTelemetry:
         capture_content: bool = False,
         shutdown: Callable[[], None],
     ) -> None:
+        self.shutdown = shutdown
         self._tracer = tracer
         self._clock = clock
         self._capture_content = capture_content
-        self._open: dict[_Key, Span] = {}
+        self._trees: list[SpanTree] = []
         self._tokens = meter.create_histogram(
             "gen_ai.client.token.usage",
             unit="{token}",
@@ -79,50 +162,32 @@ class OpenTelemetry:
             unit="{lookup}",
             description="Looks into the response cache, by result.",
         )
-        self.shutdown = shutdown
 
-    def heard(self, event: events.Event) -> None:
-        """Begin or end the spans that ``event`` is about."""
-        match event:
-            case events.TextArrived():
-                return
-            case events.RunStarted():
-                _session.set(event.session)
-                attributes = semantics.run_attributes(event, capture_content=self._capture_content)
-                self._begin((event.session,), f"invoke_workflow {semantics.WORKFLOW}", attributes)
-            case events.PhaseStarted():
-                self._end((_session.get(), event.phase - 1))
-                attributes = {"aigenflow.phase": event.phase}
-                self._begin((_session.get(), event.phase), f"phase {event.name}", attributes)
-            case events.TaskStarted():
-                self._begin(
-                    (_session.get(), event.phase, event.task),
-                    f"invoke_agent {event.route.agent}",
-                    semantics.task_attributes(event, _session.get()),
-                )
-            case events.CacheLookedUp():
-                self._lookups.add(1, {"aigenflow.cache.result": "hit" if event.hit else "miss"})
-            case events.FellBack():
-                self._note(event.phase, event.task, "aigenflow.fell_back_to", event.to.actor.value)
-            case events.TaskFinished():
-                served_from = event.response.served_from.value
-                self._note(event.phase, event.task, "aigenflow.served_from", served_from)
-                self._end((_session.get(), event.phase, event.task))
-            case events.RunFinished():
-                self._end((event.session,))
-                _session.set("")
-            case _:
-                pass
+    @contextmanager
+    def watch(self) -> Iterator[OnEvent]:
+        """What to tell the events of one run, until it is left."""
+        with SpanTree(self._tracer, self._clock, capture_content=self._capture_content) as tree:
 
-    def attempted(self, call: ProviderCall) -> None:
+            def hear(event: Event) -> None:
+                tree.hear(event)
+                if isinstance(event, events.CacheLookedUp):
+                    result = "hit" if event.hit else "miss"
+                    self._lookups.add(1, {"aigenflow.cache.result": result})
+
+            self._trees.append(tree)
+            try:
+                yield hear
+            finally:
+                self._trees.remove(tree)
+
+    def record(self, call: ProviderCall) -> None:
         """Write down one attempt, now that it has ended."""
         from opentelemetry.trace import SpanKind, StatusCode
 
-        request = call.request
         started_ns = _nanoseconds(call.started)
         span = self._tracer.start_span(
             f"chat {call.route.model}",
-            context=self._inside((request.session, request.phase, request.task)),
+            context=self._around(call),
             kind=SpanKind.CLIENT,
             attributes=semantics.call_attributes(call, capture_content=self._capture_content),
             start_time=started_ns,
@@ -132,9 +197,11 @@ class OpenTelemetry:
         span.end(started_ns + round(call.duration_s * 1e9))
         self._measure(call)
 
-    def close(self, error: BaseException | None = None) -> None:
-        """End what is still open; ``error`` is what stopped it."""
-        self._end((), error)
+    def _around(self, call: ProviderCall) -> Context | None:
+        request = call.request
+        key = (request.session, request.phase, request.task)
+        contexts = (tree.around(key) for tree in reversed(self._trees))
+        return next((context for context in contexts if context is not None), None)
 
     def _measure(self, call: ProviderCall) -> None:
         self._durations.record(call.duration_s, semantics.duration_attributes(call))
@@ -144,62 +211,29 @@ class OpenTelemetry:
         if answer is not None and answer.estimated_cost is not None:
             self._cost.add(float(answer.estimated_cost), semantics.cost_attributes(call, answer))
 
-    def _begin(self, key: _Key, name: str, attributes: Attributes) -> None:
-        self._end(key)
-        self._open[key] = self._tracer.start_span(
-            name, context=self._inside(key[:-1]), attributes=attributes, start_time=self._now()
-        )
-
-    def _note(self, phase: int, task: str, name: str, value: str) -> None:
-        span = self._open.get((_session.get(), phase, task))
-        if span is not None:
-            span.set_attribute(name, value)
-
-    def _end(self, key: _Key | tuple[()], error: BaseException | None = None) -> None:
-        """End the span at ``key`` and all inside it, the innermost first."""
-        from opentelemetry.trace import StatusCode
-
-        ending = [each for each in self._open if each[: len(key)] == key]
-        for each in sorted(ending, key=len, reverse=True):
-            span = self._open.pop(each)
-            if error is not None:
-                span.set_attributes(semantics.error_attributes(error))
-                span.set_status(StatusCode.ERROR)
-            span.end(self._now())
-
-    def _inside(self, key: tuple[object, ...]) -> Context | None:
-        """The context of the innermost open span around ``key``."""
-        from opentelemetry.trace import set_span_in_context
-
-        around = [each for each in self._open if each == key[: len(each)]]
-        return set_span_in_context(self._open[max(around, key=len)]) if around else None
-
-    def _now(self) -> int:
-        return _nanoseconds(self._clock.now())
-
 
 class ExportProblems(logging.Handler):
-    """Collects what the SDK would print to standard error in the middle of a run."""
+    """What the SDK complains of: kept for the end, not printed into the middle of a run."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.first = ""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the first."""
-        self.first = self.first or record.getMessage()
-
     def install(self) -> None:
-        """Listen, which also keeps the messages off standard error."""
+        """Listen, which also keeps the complaints off standard error."""
         logging.getLogger("opentelemetry").addHandler(self)
 
     def remove(self) -> None:
         """Listen no more."""
         logging.getLogger("opentelemetry").removeHandler(self)
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the first."""
+        self.first = self.first or record.getMessage()
+
 
 def open_otel(clock: Clock, *, capture_content: bool) -> OpenTelemetry:
-    """Connect to the collector that the ``OTEL_EXPORTER_OTLP_*`` variables name.
+    """Ready to send to the collector that the ``OTEL_EXPORTER_OTLP_*`` variables name.
 
     Raises :class:`~aigenflow.core.errors.ConfigError` where the SDK is not installed.
     """
@@ -212,9 +246,9 @@ def open_otel(clock: Clock, *, capture_content: bool) -> OpenTelemetry:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise ConfigError(
-            _("Telemetry is switched on, but OpenTelemetry is not installed."),
+            _("telemetry.otel_enabled is set, but OpenTelemetry is not installed."),
             hint=_(
-                'Install it with: pip install "aigenflow[otel]", '
+                'Install it: pip install "aigenflow[otel]"; '
                 "or switch it off: aigenflow config set otel_enabled false"
             ),
         ) from error
@@ -232,9 +266,30 @@ def open_otel(clock: Clock, *, capture_content: bool) -> OpenTelemetry:
         metrics.shutdown()
 
     return OpenTelemetry(
-        traces.get_tracer(WORKFLOW_SCOPE),
-        metrics.get_meter(WORKFLOW_SCOPE),
+        traces.get_tracer("aigenflow"),
+        metrics.get_meter("aigenflow"),
         clock,
         capture_content=capture_content,
         shutdown=shutdown,
     )
+
+
+def _resource() -> Resource:
+    """Who sends: the user's ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` win."""
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+    ours = {"service.name": "aigenflow", "service.version": version("aigenflow")}
+    return Resource.create(ours).merge(OTELResourceDetector().detect())
+
+
+def _timeout_s() -> float | None:
+    """``None`` leaves the choice to the SDK, which reads the variables itself."""
+    chosen = any(
+        name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("TIMEOUT") for name in os.environ
+    )
+    return None if chosen else EXPORT_TIMEOUT_S
+
+
+def _nanoseconds(when: datetime) -> int:
+    """Since 1970, exactly: a float has no room for so many."""
+    return (when - _EPOCH) // timedelta(microseconds=1) * 1000

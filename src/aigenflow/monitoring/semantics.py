@@ -27,8 +27,6 @@ from aigenflow.core.models import (
 
 Attributes: TypeAlias = dict[str, str | int | float | Sequence[str]]
 
-WORKFLOW = "aigenflow"
-
 TOKEN_BOUNDARIES = tuple(4**n for n in range(14))
 DURATION_BOUNDARIES_S = tuple(0.01 * 2**n for n in range(14))
 """Of the two histograms, as the conventions advise."""
@@ -79,7 +77,7 @@ def run_attributes(event: RunStarted, *, capture_content: bool = False) -> Attri
     """Of the span around a run."""
     attributes: Attributes = {
         "gen_ai.operation.name": "invoke_workflow",
-        "gen_ai.workflow.name": WORKFLOW,
+        "gen_ai.workflow.name": "aigenflow",
         "gen_ai.conversation.id": event.session,
     }
     if capture_content:

@@ -314,7 +314,7 @@ class TokenTracker:
         return [
             OpenReservation(
                 id=row.id,
-                amount=row.amount,
+                amount=row.estimate.worst,
                 when=row.when,
                 purpose=row.purpose,
                 owner=row.owner,
@@ -394,7 +394,7 @@ def _lost_call(held: ledger.ReservationRow, billed: Decimal | None) -> TokenUsag
         session=held.purpose.session,
         input_tokens=0,
         output_tokens=0,
-        billed_cost=held.amount if billed is None else billed,
+        billed_cost=held.estimate.worst if billed is None else billed,
         waste=True,
         when=held.when,
     )

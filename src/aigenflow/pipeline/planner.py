@@ -298,26 +298,32 @@ async def make_plan(
         clock=clock,
         on_event=ignore_event,
     )
-    records: tuple[StepRecord, ...] = ()
-    tasks: list[TaskPlan] = []
-    for phase in PHASES:
-        done = await run_phase(phase, records, run)
-        records += done
-        tasks += (
-            plan_task(phase, record, rehearsal.questions.get((phase.number, record.task)), known)
-            for record in done
-        )
+    records = await _play(run)
+    questions = rehearsal.questions
+    tasks = tuple(
+        plan_task(phase, record, questions.get((record.phase, record.task)), known)
+        for phase in PHASES
+        for record in records
+        if record.phase == phase.number
+    )
     return Plan(
         topic=spec.topic,
         document_type=spec.document_type,
         template=spec.template,
         language=spec.language,
-        tasks=tuple(tasks),
+        tasks=tasks,
         totals=total_by_mode(tasks, PHASES),
         budgets=tuple(outlook(account, tasks, known.ring_fence) for account in known.accounts),
         saved=sum((task.saved for task in tasks), ZERO),
         notices=notices,
     )
+
+
+async def _play(run: PhaseContext) -> tuple[StepRecord, ...]:
+    records: tuple[StepRecord, ...] = ()
+    for phase in PHASES:
+        records += await run_phase(phase, records, run)
+    return records
 
 
 # Costs of one task

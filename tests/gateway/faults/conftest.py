@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 
@@ -15,6 +17,7 @@ from tests.gateway.faults.line import Line, Way, holds_secret
 from tests.support.program import Wire
 
 _NUMBERS = itertools.count(1)
+_CERTIFICATES = functools.cache(ssl.create_default_context)
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +27,22 @@ def fault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def _sdks() -> None:
     """Loaded before any limit on waiting runs: that takes seconds on a busy machine."""
     for name in ("anthropic", "openai", "google.genai"):
         import_module(name)
 
 
+@pytest.fixture(autouse=True)
+def _one_set_of_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the machine's certificates takes longer than most tests: once is enough."""
+    monkeypatch.setattr(ssl, "create_default_context", _CERTIFICATES)
+
+
 @pytest.fixture
 async def line(
-    fault_server: str, _sdks: None, way: Way, caplog: pytest.LogCaptureFixture
+    fault_server: str, way: Way, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[Line]:
     """A line to the provider of ``way``; afterwards, no key was seen where none belongs."""
     caplog.set_level(logging.DEBUG)

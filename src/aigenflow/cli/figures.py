@@ -1,8 +1,15 @@
-"""Amounts on the screen: exact, never rounded."""
+"""Figures on the screen: amounts exact and never rounded, tables as wide as they need."""
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_WIDTH_OF_A_FILE = 200
 
 
 def dollars(amount: Decimal, least_decimals: int = 4) -> str:
@@ -20,3 +27,11 @@ def percent(share: Decimal) -> str:
 def plain(amount: Decimal) -> str:
     """Dollars for programs: exact, without exponent."""
     return f"{amount:f}"
+
+
+def draw(figure: RenderableType) -> None:
+    """Print a table or panel; what stands in it is text and never markup."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    Console(markup=False, highlight=False, emoji=False, width=width).print(figure)
