@@ -67,9 +67,10 @@ def links(text: str) -> Iterator[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    """The anchors of a page: its headings, as GitHub and MkDocs make them, and what it describes."""
     headings = re.findall(r"^#+ +(.+)$", without_code(text), re.MULTILINE)
-    return {re.sub(r"\s", "-", re.sub(r"[^\w\- ]", "", h.strip().lower())) for h in headings}
+    slugs = {re.sub(r"\s", "-", re.sub(r"[^\w\- ]", "", h.strip().lower())) for h in headings}
+    return slugs | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
 
 
 def rows(text: str) -> Iterator[tuple[str, ...]]:

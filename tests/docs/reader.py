@@ -13,7 +13,6 @@ from tests.docs.pages import ROOT, Example
 from tests.support.program import AGENTS, clean_environment, through_one_sdk
 
 NOT_TYPED = {
-    "git clone": "needs the address of your copy",
     "ollama": "needs Ollama on this machine",
 }
 """Commands that cannot run here, and why; every other one does."""

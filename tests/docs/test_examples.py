@@ -11,6 +11,8 @@ from aigenflow.testing import WireServerProcess
 from tests.docs.pages import DOCS, ROOT, blocks, examples, pages
 from tests.docs.reader import NOT_TYPED, Reader, missing_lines
 
+pytestmark = pytest.mark.slow
+
 WITH_COMMANDS = [page for page in pages() if any(blocks(page.read_text("utf-8"), "console"))]
 
 

@@ -112,7 +112,11 @@ def as_value(plan: Plan) -> str:
             "batch_seconds": planner.BATCH_S,
         },
     }
-    return json.dumps(value, ensure_ascii=False, indent=2, default=lambda amount: f"{amount:f}")
+    return json.dumps(value, ensure_ascii=False, indent=2, default=_plain_amount)
+
+
+def _plain_amount(amount: Decimal) -> str:
+    return f"{amount.normalize():f}"
 
 
 def _print_plan(plan: Plan) -> None:

@@ -13,11 +13,12 @@ import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import printable, read_settings
-from aigenflow.cli.figures import dollars, plain
+from aigenflow.cli.figures import dollars, draw, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aigenflow.core.config import Settings
     from aigenflow.monitoring.price_book import PriceBook
     from aigenflow.monitoring.price_sheet import Difference, Offer, Quote, Step
     from aigenflow.monitoring.published import Edition
@@ -54,7 +55,8 @@ def show(as_json: bool) -> None:
         return
     click.echo(_("US dollars per million tokens; searches per thousand."))
     for quote in found:
-        click.echo(printable("\n".join(("", *_lines(quote)))))
+        click.echo()
+        _print_quote(quote)
     click.echo()
     for line in _tables(book, edition, home, now.date()):
         click.echo(line)
@@ -107,31 +109,39 @@ def _plain_tables(book: PriceBook, edition: Edition) -> dict[str, str | None]:
     }
 
 
-def _lines(quote: Quote) -> Iterator[str]:
-    yield f"{quote.agent.value}: {quote.model} ({quote.backend.value})"
+def _print_quote(quote: Quote) -> None:
+    click.echo(printable(f"{quote.agent.value}: {quote.model} ({quote.backend.value})"))
     if quote.source is None:
-        yield _("    The price is not known, so calls are refused.")
+        click.echo(_("    The price is not known, so calls are refused."))
         return
-    origin = f"  {quote.origin}" if quote.origin else ""
+    page = f"  {quote.origin}" if quote.origin else ""
     since = _("  last change {day}").format(day=quote.last_change) if quote.last_change else ""
-    yield f"    {_source_name(quote.source.value)}{origin}{since}"
-    if quote.source.value == "rule":
-        return
-    yield _row("", (_("input"), _("cached"), _("written"), _("output"), _("search")))
-    yield from _offer_lines(quote.offers)
+    click.echo(printable(f"    {_source_name(quote.source.value)}{page}{since}"))
+    if quote.source.value != "rule":
+        _print_offers(quote)
+
+
+def _print_offers(quote: Quote) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column(min_width=24, no_wrap=True)
+    for heading in (_("input"), _("cached"), _("written"), _("output"), _("search")):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=7)
+    for cells in _rows(quote.offers):
+        table.add_row(*cells)
     if quote.change:
-        yield _("    from {day} on (UTC):").format(day=quote.change.day)
-        yield from _offer_lines(quote.change.offers)
+        table.add_row(_("from {day} on (UTC):").format(day=quote.change.day))
+        for cells in _rows(quote.change.offers):
+            table.add_row(*cells)
+    draw(Padding(table, (0, 0, 0, 4)))
 
 
-def _offer_lines(offers: Sequence[Offer]) -> Iterator[str]:
+def _rows(offers: Sequence[Offer]) -> Iterator[tuple[str, ...]]:
     for offer in offers:
         for step in offer.steps:
-            yield _row(_served(offer, step), [_cell(step.prices[kind]) for kind in _COLUMNS])
-
-
-def _row(label: str, cells: Sequence[str]) -> str:
-    return f"    {label:27}" + "".join(f"{cell:>9}" for cell in cells)
+            yield _served(offer, step), *(_cell(step.prices[kind]) for kind in _COLUMNS)
 
 
 def _served(offer: Offer, step: Step) -> str:
@@ -287,10 +297,10 @@ def update(as_json: bool) -> None:
 
     settings, home = read_settings()
     now = datetime.now(UTC)
-    before = quotes(open_prices(home), settings.agents, now)
+    before = _quotes_before(settings, home, now)
     path = published.save(home, published.fetch(), now)
     after = quotes(open_prices(home), settings.agents, now)
-    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    changed = [quote for quote in after if quote not in before]
     if as_json:
         value = {"file": str(path), "changed": [_plain_quote(quote) for quote in changed]}
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -299,4 +309,16 @@ def update(as_json: bool) -> None:
     if not changed:
         click.echo(_("Nothing changed for your agents' models."))
     for quote in changed:
-        click.echo(printable("\n".join((_("Changed:"), *_lines(quote)))))
+        click.echo()
+        _print_quote(quote)
+
+
+def _quotes_before(settings: Settings, home: Path, now: datetime) -> tuple[Quote, ...]:
+    from aigenflow.core.errors import ConfigError
+    from aigenflow.monitoring.opening import open_prices
+    from aigenflow.monitoring.price_sheet import quotes
+
+    try:
+        return quotes(open_prices(home), settings.agents, now)
+    except ConfigError:  # what was fetched last is damaged, and fetching anew is the remedy
+        return ()

@@ -49,7 +49,7 @@ class TextArrived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLookedUp:
-    """The response cache was asked for an answer; where it had none, it is about to be bought."""
+    """An answer came from the response cache (``hit``), or was bought because it was not there."""
 
     phase: int
     task: str

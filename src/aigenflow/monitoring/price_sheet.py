@@ -252,15 +252,23 @@ def _compare_agents(
     table: PriceTable,
     at: datetime,
 ) -> Iterator[Difference]:
-    in_force = RateSource.USER if source is RateSource.USER else RateSource.FALLBACK
+    """Agents' rows against the models that the agents are configured with.
+
+    Shipped ones are fallbacks for models of any size, so only their base prices are compared.
+    """
     for row in table.providers:
         reached = agents.of(row.name)
         published = book.published.rates(
             reached.backend, reached.model, at, base_url=reached.base_url
         )
-        if published is not None:
-            ours = _alone(PriceTable(providers=(row,)), row.name, reached.model, at)
-            yield from _compare(in_force, row.name.value, ours, published, _MAIN)
+        if published is None:
+            continue
+        ours = _alone(PriceTable(providers=(row,)), row.name, reached.model, at)
+        if source is RateSource.USER:
+            yield from _compare(source, row.name.value, ours, published, _MAIN)
+        else:
+            flat = replace(published, tiers=())
+            yield from _compare(RateSource.FALLBACK, row.name.value, ours, flat, _MAIN)
 
 
 def _alone(table: PriceTable, agent: AgentType, model: str, at: datetime) -> Rates:

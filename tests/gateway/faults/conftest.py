@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 
+import httpcore2
 import pytest
 
 from aigenflow.testing import WireServerProcess
@@ -18,6 +19,7 @@ from tests.support.program import Wire
 
 _NUMBERS = itertools.count(1)
 _CERTIFICATES = functools.cache(ssl.create_default_context)
+_CERTIFICATES_OF_HTTPX = functools.cache(httpcore2.default_ssl_context)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,7 @@ def _sdks() -> None:
 def _one_set_of_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the machine's certificates takes longer than most tests: once is enough."""
     monkeypatch.setattr(ssl, "create_default_context", _CERTIFICATES)
+    monkeypatch.setattr(httpcore2, "default_ssl_context", _CERTIFICATES_OF_HTTPX)
 
 
 @pytest.fixture

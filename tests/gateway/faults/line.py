@@ -140,7 +140,7 @@ class Line:
     def gateways(self) -> Gateways:
         """The connections, opened at their first use with the settings as they are then."""
         if self._open is None:
-            self._open = Gateways(self._settings(), _find_key, _compose, self.clock)
+            self._open = Gateways(self._settings(), _find_key, _NoDrafter(), self.clock)
         return self._open
 
     def request(self, *, web_search: bool = False) -> AgentRequest:
@@ -246,5 +246,6 @@ def _find_key(agent: AgentSettings) -> str:
     return key_of(agent.backend)
 
 
-def _compose(request: AgentRequest) -> str:
-    raise AssertionError("the offline drafter is not asked here")
+class _NoDrafter:
+    def compose(self, request: AgentRequest) -> str:
+        raise AssertionError("the offline drafter is not asked here")
