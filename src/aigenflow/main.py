@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from gettext import gettext as _
 from typing import NoReturn
 
 from aigenflow.core.language import choose_language, speak
@@ -46,7 +45,6 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo(_("Stopped."), err=True)
         return EXIT_INTERRUPTED
     except TerminatedError:
         return EXIT_TERMINATED

@@ -87,8 +87,7 @@ def _write_all(
         )
         sessions: list[LocalSession] = []
         try:
-            sessions.extend(take(app) for take in takes)
-            return run_async(_write_in_turn(app, sessions, progress))
+            return run_async(_write_together(app, takes, sessions, progress))
         except (KeyboardInterrupt, TerminatedError):
             progress.show(_("Stopped; finished tasks are kept."))
             for session in sessions:
@@ -100,14 +99,15 @@ def _write_all(
                 session.close()
 
 
-async def _write_in_turn(
-    app: App, sessions: Sequence[LocalSession], progress: PlainProgress
+async def _write_together(
+    app: App, takes: Sequence[Take], sessions: list[LocalSession], progress: PlainProgress
 ) -> list[_Outcome]:
+    """Take every session into ``sessions``, where the caller finds it, and write them all."""
     free = asyncio.Semaphore(AT_ONCE)
 
     async def write(session: LocalSession) -> _Outcome:
         on_event: OnEvent = progress
-        if len(sessions) > 1:
+        if len(takes) > 1:
             on_event = progress.labelled(session.spec.session[-6:])
         try:
             async with free:
@@ -119,6 +119,7 @@ async def _write_in_turn(
             return _Outcome(session=session, error=error)
 
     async with app:
+        sessions.extend(take(app) for take in takes)
         return list(await asyncio.gather(*(write(session) for session in sessions)))
 
 

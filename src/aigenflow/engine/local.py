@@ -62,6 +62,8 @@ METADATA_FILE = "metadata.json"
 FINAL_FOLDER = "final"
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_ATTEMPTS = 5
+LOCK_PATIENCE_S = 0.3
+"""Longer than it takes another process to look whether a session is held."""
 RESERVE_BYTES = 4 * 1024 * 1024
 _Model = TypeVar("_Model", bound=BaseModel)
 _LOCK, _OWNER, _RESERVE = ".lock", ".owner", ".reserve"
@@ -366,9 +368,9 @@ class LocalEngine:
 
 
 def _acquire(folder: Path, session: str) -> FileLock:
-    lock = FileLock(folder / _LOCK, timeout=0, mode=0o600)
+    lock = FileLock(folder / _LOCK, timeout=LOCK_PATIENCE_S, mode=0o600)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=0.02)
     except Timeout:
         owner = _read_text(folder / _OWNER) or _("another process")
         raise SessionInUseError(
