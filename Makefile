@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+CATALOGUE := src/aigenflow/locale/ko/LC_MESSAGES/messages.po
 TOPIC ?= Subscription meal kits for people with diabetes
 WORKERS ?= auto
 
@@ -9,7 +10,7 @@ WORKERS ?= auto
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml hatch_build.py requirements/dev.txt
+$(READY): pyproject.toml hatch_build.py requirements/dev.txt $(CATALOGUE)
 	$(PYTHON) -m venv .venv || { apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -53,12 +54,14 @@ layers: $(READY) ## Check that imports point downwards only
 	$(BIN)/lint-imports
 
 .PHONY: messages
-messages: $(READY) ## Collect the messages for translation into the Korean catalogue
-	$(BIN)/pybabel extract --no-location --sort-output --omit-header -k _ -o /tmp/aigenflow.pot src
-	$(BIN)/pybabel update --no-fuzzy-matching --omit-header --ignore-obsolete --no-wrap -l ko \
-		-i /tmp/aigenflow.pot -o src/aigenflow/locale/ko/LC_MESSAGES/messages.po
+messages: $(READY) ## Collect the messages for translation into the Korean catalogue and compile it
+	$(BIN)/pybabel --quiet extract --no-location --sort-output -o /tmp/aigenflow.pot \
+		src .venv/lib/python3.*/site-packages/click
+	$(BIN)/pybabel --quiet update --no-fuzzy-matching --ignore-obsolete \
+		--ignore-pot-creation-date --no-wrap -l ko -i /tmp/aigenflow.pot -o $(CATALOGUE)
 	rm -f /tmp/aigenflow.pot
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python hatch_build.py
+	@touch $(READY)
 
 .PHONY: docs
 docs: $(READY) ## Build the documentation, warnings as errors

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from aigenflow.agents.metering import (
     MAX_SEARCHES,
     MAX_TURNS,
+    TOKENS_PER_SEARCH,
     Meter,
     count_bytes,
     counted,
@@ -368,7 +369,8 @@ async def test_a_cancelled_call_may_be_billed(books: Books) -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert books.row()["waste"] == "lost"
+    row = books.row()
+    assert (row["waste"], row["measured_calls"]) == ("lost", 0)
     assert books.held() == []
 
 
@@ -407,7 +409,11 @@ async def test_looking_at_the_models_costs_nothing(books: Books) -> None:
 # What nobody counted, what nobody knows the price of
 
 
-@pytest.mark.parametrize("claimed", [{"usage_reported": False}, {}], ids=["missing", "zero"])
+@pytest.mark.parametrize(
+    "claimed",
+    [{"usage_reported": False}, {}, {"reported_cost": Decimal(0)}],
+    ids=["missing", "zero", "zero dollars"],
+)
 async def test_without_a_count_the_cost_comes_from_our_own(books: Books, claimed: Any) -> None:
     """No usage, or zero tokens for a text, is never free: estimated, marked, and told once."""
     silent = GatewayResponse(content="A whole answer." * 10, **claimed)
@@ -420,6 +426,7 @@ async def test_without_a_count_the_cost_comes_from_our_own(books: Books, claimed
     assert first["input_tokens"] == -(-count_bytes(REQUEST) // 3)
     assert first["output_tokens"] == 50
     assert (first["estimated_calls"], first["waste"]) == (1, "")
+    assert (first["measured_calls"], first["worst_nano"]) == (0, worst(REQUEST) * 10**9)
     assert len(books.warnings) == 1
     assert CLAUDE.model in books.warnings[0]
 
@@ -548,11 +555,15 @@ def test_a_search_at_anthropic_is_reserved_with_all_its_turns() -> None:
     """A paused turn goes on within one call: four limits, four times the searches, input again."""
     once = replace(REQUEST, web_search=True)
     at = rates(CLAUDE).base
-    grown = sum(count_bytes(once) // 3 + turn * 1000 for turn in range(MAX_TURNS))
+    found = MAX_SEARCHES * TOKENS_PER_SEARCH
+    grown = sum(count_bytes(once) // 3 + found + turn * 1000 for turn in range(MAX_TURNS))
     bill = grown * at.input + MAX_TURNS * (1000 * at.output + MAX_SEARCHES * at.search)
     assert worst(once) >= bill
     openai = CAST.routes[AgentType.CHATGPT]
     assert worst(once, openai) < worst(once) / 3
+    one_turn = count_bytes(once) // 3 + found
+    bill = one_turn * at.input + 1000 * at.output + MAX_SEARCHES * at.search
+    assert worst(once, openai) >= bill
 
 
 def test_the_worst_case_knows_the_limits_of_the_adapter() -> None:
@@ -590,6 +601,8 @@ def test_options_that_allow_a_longer_answer_are_reserved_for(
     """What goes on top of the request counts, from the settings and from the request."""
     assert output_limit(REQUEST, replace(CLAUDE, options=options)) == limit
     assert output_limit(replace(REQUEST, options=options), CLAUDE) == limit
+    longer = replace(REQUEST, max_output_tokens=limit)
+    assert worst(replace(REQUEST, options=options)) == worst(longer)
 
 
 def test_searches_are_reserved_where_they_may_be_charged() -> None:

@@ -302,6 +302,7 @@ async def test_an_entry_in_the_wrong_place_is_a_miss(cache: CacheManager, tmp_pa
     (entries / f"{two.key}.json").write_bytes(one.read_bytes())
     assert not (await cache.get_or_buy(ask(2), ROUTE, Shop(reply("two again")))).hit
     assert (await cache.get_or_buy(ask(2), ROUTE, never())).response.content == "two again"
+    assert len(list((tmp_path / "cache" / "quarantine").iterdir())) == 1
 
 
 async def test_a_collision_of_keys_is_a_miss(cache: CacheManager, tmp_path: Path) -> None:

@@ -173,8 +173,10 @@ def test_many_processes_share_a_store(
 def test_many_processes_share_a_store_for_long(
     tmp_path: Path, url: str, start: Callable[..., BaseProcess]
 ) -> None:
-    """The same with 32 processes; ``AIGENFLOW_TEST_HAMMER_STEPS`` sets how long (10,000 to release)."""
-    hammer(url, tmp_path, start, PROCESSES, int(os.environ.get("AIGENFLOW_TEST_HAMMER_STEPS", "500")))
+    """The same with 32 processes; AIGENFLOW_TEST_HAMMER_STEPS sets how long (release: 10,000)."""
+    hammer(
+        url, tmp_path, start, PROCESSES, int(os.environ.get("AIGENFLOW_TEST_HAMMER_STEPS", "500"))
+    )
 
 
 def fill(home: Path, seed: int) -> None:

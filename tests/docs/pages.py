@@ -67,7 +67,7 @@ def links(text: str) -> Iterator[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page: its headings, as GitHub and MkDocs make them, and what it describes."""
+    """The anchors of a page: its headings, as GitHub and MkDocs make them, and its objects."""
     headings = re.findall(r"^#+ +(.+)$", without_code(text), re.MULTILINE)
     slugs = {re.sub(r"\s", "-", re.sub(r"[^\w\- ]", "", h.strip().lower())) for h in headings}
     return slugs | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))

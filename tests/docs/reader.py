@@ -9,13 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from aigenflow.core.config import Settings
+from aigenflow.core.models import AgentType
 from tests.docs.pages import ROOT, Example
-from tests.support.program import AGENTS, clean_environment, through_one_sdk
+from tests.support.program import clean_environment
 
 NOT_TYPED = {
     "ollama": "needs Ollama on this machine",
 }
 """Commands that cannot run here, and why; every other one does."""
+
+DEFAULTS = {
+    agent: (Settings().agents.of(agent).backend.value, Settings().agents.of(agent).model)
+    for agent in AgentType
+}
 
 _SESSION = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b")
 _CACHE_KEY = re.compile(r"\b[0-9a-f]{32}\b")
@@ -25,12 +32,14 @@ _NUMBER = re.compile(r"\d[\d,.]*")
 class Reader:
     """Types commands. Once a page exports a key, the agents are reached at ``wire_url``.
 
-    A session's id or a cache key in a command stands for the newest one that is there.
+    They are reached through the one SDK that starts fastest, at no price; with ``at_a_price``
+    through their own. A session's id or a cache key in a command stands for the newest one.
     """
 
-    def __init__(self, folder: Path, wire_url: str) -> None:
+    def __init__(self, folder: Path, wire_url: str, *, at_a_price: bool = False) -> None:
         self._folder = folder
         self._wire_url = wire_url
+        self._at_a_price = at_a_price
         self._environ = {**clean_environment(folder), "HOME": str(folder)}
         del self._environ["AIGENFLOW_HOME"]  # pages speak of ~/.aigenflow
         self._environ["PATH"] = f"{Path(sys.executable).parent}:{self._environ['PATH']}"
@@ -59,8 +68,11 @@ class Reader:
         exported = {name: value.replace("…", "a-key") for name, value in exported.items()}
         self._environ.update(exported)
         if any(name.endswith("_API_KEY") for name in exported):
-            models = {f"AIGENFLOW_AGENTS__{agent}__MODEL": "local-model" for agent in AGENTS}
-            self._environ.update(through_one_sdk(self._wire_url) | models)
+            for agent, (backend, _model) in DEFAULTS.items():
+                chosen = backend if self._at_a_price else "compatible"
+                prefix = f"AIGENFLOW_AGENTS__{agent.name}__"
+                self._environ[f"{prefix}BACKEND"] = chosen
+                self._environ[f"{prefix}BASE_URL"] = f"{self._wire_url}/{chosen}/v1"
         return ""
 
     def _newest_session(self) -> str:

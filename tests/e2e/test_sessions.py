@@ -14,6 +14,13 @@ from tests.support.program import Program, Wire
 TOPIC = "Subscription meal kits for people with diabetes"
 
 
+@pytest.fixture
+def quick(quick: Program) -> Program:
+    """Without the response cache, so that only the journal keeps answers from being bought again."""
+    quick.environ["AIGENFLOW_FEATURES__CACHING_ENABLED"] = "false"
+    return quick
+
+
 def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 30) -> None:
     assert callable(condition)
     for _ in range(int(seconds / 0.02)):
@@ -222,3 +229,22 @@ def test_the_session_is_private(quick: Program) -> None:
             assert path.stat().st_mode & 0o077 == 0, path
     assert (quick.folder / "output" / ".gitignore").read_text() == "*\n"
     assert [path.name for path in quick.folder.iterdir()] == ["output"]
+
+
+def test_a_long_pause_asked_for_by_the_providers_ends_resumable(quick: Program, wire: Wire) -> None:
+    """Nobody sits through an hour: the run says how long, stops, and costs no second request."""
+    wire.script(
+        rules=[
+            {
+                "match": {"model": f"model-of-{name}"},
+                "action": {"status": 429, "headers": {"retry-after": "3600"}},
+            }
+            for name in ("chatgpt", "claude")
+        ]
+    )
+    done = quick("run", "--topic", TOPIC, "--json")
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["error"] == "PauseRequestedError"
+    assert len(wire.bill()) == 2
+    wire.script()
+    assert quick("resume", quick.session().name).returncode == 0

@@ -84,6 +84,13 @@ def test_every_family_is_named_as_prometheus_wants() -> None:
     assert text.endswith("\n")
 
 
+def test_every_family_is_explained_in_the_guide() -> None:
+    """The guide's tables name each metric of the file."""
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "telemetry.md"
+    text = guide.read_text("utf-8")
+    assert [family.name for family in FAMILIES if f"`{family.name}`" not in text] == []
+
+
 @given(
     key=st.text(),
     amount=st.decimals(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigenflow.agents.metering import MAX_SEARCHES, count_bytes
+from aigenflow.agents.metering import MAX_SEARCHES, count_bytes, foresee
 from aigenflow.agents.routes import Cast
 from aigenflow.core.errors import PhaseFailedError
 from aigenflow.core.models import (
@@ -217,6 +217,7 @@ async def test_what_the_cache_saves_is_the_live_price_of_its_answers() -> None:
 
 async def test_results_of_an_earlier_session_are_kept_while_their_question_is_the_same() -> None:
     """Kept where the fingerprint is that of the question, or a person has edited the text."""
+
     def record(task: str, fingerprint: str, *, edited: bool = False) -> StepRecord:
         return StepRecord(
             phase=1,
@@ -356,6 +357,14 @@ async def test_a_rate_that_stands_in_for_an_unknown_one_is_no_offer() -> None:
     assert [total.mode for total in made.totals] == [ServedFrom.LIVE]
     assert all(task.price_is_estimate for task in made.tasks)
     assert {task.price_source for task in made.tasks} == {RateSource.FALLBACK}
+
+
+async def test_the_worst_case_is_what_the_run_would_set_aside() -> None:
+    """Where nothing is guessed, it is the reservation of the very same request, to the cent."""
+    made, rehearsal = await plan()
+    question = rehearsal.questions[1, "brainstorm"]
+    rates = from_the_book(question.route, ServedFrom.LIVE)
+    assert made.tasks[0].offers[0].worst == foresee(question.request, question.route, rates).worst
 
 
 async def test_an_unknown_price_stays_unknown() -> None:

@@ -55,6 +55,9 @@ MAX_SEARCHES = 8
 MAX_TURNS = 4
 """Anthropic pauses long searches: its adapter lets a turn go on three times within one call."""
 
+TOKENS_PER_SEARCH = 2_000
+"""What a search may add to the input, for the worst case: providers bill what they find there."""
+
 _NOTHING = Decimal(0)
 _USABLE = frozenset({FinishReason.COMPLETE, FinishReason.LENGTH})
 _OUTPUT_LIMITS = frozenset(
@@ -123,33 +126,26 @@ class Meter:
         ``whole`` is false where its counts may not be all that is billed.
         """
         response = counted(request, response)
-        rates = self._rates(route, response.served_from)
-        charged = bill(response, rates, self._rates(route, ServedFrom.LIVE))
-        waste = None if response.finish_reason in _USABLE else Waste.DISCARDED
-        usage = TokenUsage(
-            **_place(request, route),
-            input_tokens=response.input_tokens,
-            output_tokens=response.output_tokens,
-            cached_input_tokens=response.cached_input_tokens,
-            cache_write_tokens=response.cache_write_tokens,
-            reasoning_tokens=response.reasoning_tokens,
+        full = self._rates(route, ServedFrom.LIVE)
+        charged = bill(response, self._rates(route, response.served_from), full)
+        wasted = response.finish_reason not in _USABLE
+        usage = replace(
+            self._usage(request, route, response),
             billed_cost=charged.billed,
             avoided_cost=charged.discount_saving,
-            waste=waste is not None,
-            served_from=response.served_from,
-            when=self._clock.now(),
+            waste=wasted,
         )
         details = CallDetails(
-            waste=waste,
-            price_is_estimate=charged.is_estimate or not response.usage_reported or not whole,
+            waste=Waste.DISCARDED if wasted else None,
+            price_is_estimate=charged.is_estimate or not (whole and response.usage_reported),
             prompt_cache_saving=charged.prompt_cache_saving,
+            estimate=None
+            if response.usage_reported
+            else _unmeasured(foresee(request, route, full)),
         )
         if charged.billed and not response.usage_reported:
-            self._warn_once(
-                _("{model} did not say what it used: its cost is an estimate.").format(
-                    model=route.model
-                )
-            )
+            told = _("{model} did not say what it used: its cost is an estimate.")
+            self._warn_once(told.format(model=route.model))
         self._tell(await self._tracker.settle(reservation, usage, details=details))
         return response.model_copy(update={"estimated_cost": charged.billed})
 
@@ -165,7 +161,9 @@ class Meter:
             waste=True,
             when=self._clock.now(),
         )
-        details = CallDetails(waste=Waste.LOST, price_is_estimate=True)
+        details = CallDetails(
+            waste=Waste.LOST, price_is_estimate=True, estimate=_unmeasured(foreseen)
+        )
         self._tell(await self._tracker.settle(reservation, usage, details=details))
 
     async def release(self, reservation: Reservation) -> None:
@@ -174,17 +172,11 @@ class Meter:
 
     async def hit(self, request: AgentRequest, route: Route, response: GatewayResponse) -> None:
         """Write down an answer from the response cache: nothing billed, and what was avoided."""
-        usage = TokenUsage(
-            **_place(request, route),
-            input_tokens=response.input_tokens,
-            output_tokens=response.output_tokens,
-            cached_input_tokens=response.cached_input_tokens,
-            cache_write_tokens=response.cache_write_tokens,
-            reasoning_tokens=response.reasoning_tokens,
+        usage = replace(
+            self._usage(request, route, response),
             billed_cost=_NOTHING,
             avoided_cost=avoided_by_cache(response, self._rates(route, ServedFrom.LIVE)),
             served_from=ServedFrom.CACHE,
-            when=self._clock.now(),
         )
         self._tell(await self._tracker.track(usage))
 
@@ -192,6 +184,19 @@ class Meter:
         """Wait until everything is in the ledger, and close it."""
         await self._tracker.aclose()
         self._tracker.tracker.close()
+
+    def _usage(self, request: AgentRequest, route: Route, response: GatewayResponse) -> TokenUsage:
+        """What ``response`` used; its cost is still to be said."""
+        return TokenUsage(
+            **_place(request, route),
+            input_tokens=response.input_tokens,
+            output_tokens=response.output_tokens,
+            cached_input_tokens=response.cached_input_tokens,
+            cache_write_tokens=response.cache_write_tokens,
+            reasoning_tokens=response.reasoning_tokens,
+            served_from=response.served_from,
+            when=self._clock.now(),
+        )
 
     def _rates(self, route: Route, mode: ServedFrom) -> Rates | None:
         return self._prices.rates_for(
@@ -272,8 +277,8 @@ def _place(request: AgentRequest, route: Route) -> _Place:
 def foresee(request: AgentRequest, route: Route, rates: Rates | None) -> Estimate:
     """What one attempt will probably and at worst cost. Pure.
 
-    The worst case of a search at Anthropic is that of all its turns, each of which hears again
-    what the ones before it said.
+    The worst case of a search counts what is found as input and, at Anthropic, all the turns that
+    it may take, each of which hears again what the ones before it said.
     """
     limit = output_limit(request, route)
     searches = MAX_SEARCHES if may_search(request, route) else 0
@@ -283,10 +288,12 @@ def foresee(request: AgentRequest, route: Route, rates: Rates | None) -> Estimat
         rates=rates,
         max_searches=searches,
     )
-    if rates is None or not searches or route.backend is not Backend.ANTHROPIC:
+    if rates is None or not searches:
         return once
-    heard = MAX_TURNS * once.input_tokens + sum(range(MAX_TURNS)) * limit
-    return replace(once, worst=worst_case(heard, MAX_TURNS * limit, rates, MAX_TURNS * searches))
+    turns = MAX_TURNS if route.backend is Backend.ANTHROPIC else 1
+    said = sum(range(turns)) * limit
+    heard = turns * (once.input_tokens + searches * TOKENS_PER_SEARCH) + said
+    return replace(once, worst=worst_case(heard, turns * limit, rates, turns * searches))
 
 
 def output_limit(request: AgentRequest, route: Route) -> int:
@@ -317,11 +324,17 @@ def counted(request: AgentRequest, response: GatewayResponse) -> GatewayResponse
     return response.model_copy(
         update={
             "usage_reported": False,
+            "reported_cost": response.reported_cost or None,
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
             "tokens_used": input_tokens + output_tokens,
         }
     )
+
+
+def _unmeasured(foreseen: Estimate) -> Estimate:
+    """``foreseen`` without its size, so that no estimate is calibrated by another."""
+    return replace(foreseen, bytes_sent=0)
 
 
 def count_bytes(request: AgentRequest) -> int:

@@ -17,12 +17,12 @@ from pathlib import Path
 from aigenflow.cache.models import Codec, PlainCodec, SealedEntryError, decompress
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.files import create_secret, ensure_directory, read_bounded
+from aigenflow.core.keys import KEYRING_SERVICE
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _AS_IT_IS, _ZLIB = b"p", b"z"
 _VERSION = b"aigenflow cache entry 1\n"
-_KEYRING_SERVICE = "aigenflow"
 _KEYRING_NAME = "cache-encryption-key"
 
 
@@ -113,10 +113,10 @@ def key_from_keyring() -> bytes:
     except ImportError as error:
         raise _no_keyring(error) from error
     try:
-        stored = keyring.get_password(_KEYRING_SERVICE, _KEYRING_NAME)
+        stored = keyring.get_password(KEYRING_SERVICE, _KEYRING_NAME)
         if stored is None:
             stored = os.urandom(KEY_BYTES).hex()
-            keyring.set_password(_KEYRING_SERVICE, _KEYRING_NAME, stored)
+            keyring.set_password(KEYRING_SERVICE, _KEYRING_NAME, stored)
     except keyring.errors.KeyringError as error:
         raise _no_keyring(error) from error
     return _key(stored, "keyring")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from gettext import gettext as _
 from typing import TYPE_CHECKING
@@ -179,9 +179,11 @@ def _explanations(limits: BudgetLimits) -> Iterator[str]:
 @command.command("reservations", help=_("List money set aside for calls that are not settled."))
 @options.as_json()
 def reservations(as_json: bool) -> None:
+    from aigenflow.core.clock import SystemClock
+
     with looking() as tracker:
         found = tracker.open_reservations()
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     if as_json:
         value = [_plain_reservation(one, now) for one in found]
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from aigenflow.core.models import ServedFrom
     from aigenflow.pipeline.planner import BudgetOutlook, Cliff, Plan, TaskPlan
 
 WIDTH_OF_A_PIPE = 200
@@ -166,22 +167,24 @@ def _table_of_tasks(plan: Plan) -> Table:
         numbers_from=4,
     )
     for task in plan.tasks:
-        live = task.offer(ServedFrom.LIVE)
-        offered = {offer.mode: offer for offer in task.offers}
         cells = [str(task.phase), task.task, _player(task), _supply(task)]
-        cells += (
-            [
-                _range(f"{task.input_tokens:,}", f"{task.worst_input_tokens:,}"),
-                _range(f"{task.output_tokens:,}", f"{task.max_output_tokens:,}"),
-                _range(_money(live.expected), _money(live.worst)),
-                *(_money(offered[m].expected) if m in offered else "-" for m in discounts),
-                _duration(live.expected_seconds),
-            ]
-            if live
-            else ["-"] * (4 + len(discounts))
-        )
+        cells += _figures(task, discounts) or ["-"] * (4 + len(discounts))
         table.add_row(*map(printable, cells))
     return table
+
+
+def _figures(task: TaskPlan, discounts: Sequence[ServedFrom]) -> list[str]:
+    """Tokens, dollars and time of a task; nothing where nothing is bought."""
+    if not task.offers:
+        return []
+    live, offered = task.offers[0], {offer.mode: offer for offer in task.offers}
+    return [
+        _range(f"{task.input_tokens:,}", f"{task.worst_input_tokens:,}"),
+        _range(f"{task.output_tokens:,}", f"{task.max_output_tokens:,}"),
+        _range(_money(live.expected), _money(live.worst)),
+        *(_money(offered[mode].expected) if mode in offered else "-" for mode in discounts),
+        _duration(live.expected_seconds),
+    ]
 
 
 def _table_of_modes(plan: Plan) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from gettext import gettext as _
 from typing import TYPE_CHECKING
@@ -38,11 +38,12 @@ def command() -> None:
 @command.command("show", help=_("Show what the agents' models cost today, and who says so."))
 @options.as_json()
 def show(as_json: bool) -> None:
+    from aigenflow.core.clock import SystemClock
     from aigenflow.monitoring.opening import open_prices
     from aigenflow.monitoring.price_sheet import quotes
 
     settings, home = read_settings()
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     book = open_prices(home)
     found = quotes(book, settings.agents, now)
     edition = book.published.edition(now.date())
@@ -135,7 +136,7 @@ def _print_offers(quote: Quote) -> None:
         table.add_row(_("from {day} on (UTC):").format(day=quote.change.day))
         for cells in _rows(quote.change.offers):
             table.add_row(*cells)
-    draw(Padding(table, (0, 0, 0, 4)))
+    draw(Padding(table, (0, 0, 0, 4), expand=False))
 
 
 def _rows(offers: Sequence[Offer]) -> Iterator[tuple[str, ...]]:
@@ -207,11 +208,12 @@ def _tables(book: PriceBook, edition: Edition, home: Path, today: date) -> Itera
 )
 @options.as_json()
 def check(as_json: bool) -> int:
+    from aigenflow.core.clock import SystemClock
     from aigenflow.monitoring.opening import open_prices
     from aigenflow.monitoring.price_sheet import differences
 
     settings, home = read_settings()
-    found, unlisted = differences(open_prices(home), settings.agents, datetime.now(UTC))
+    found, unlisted = differences(open_prices(home), settings.agents, SystemClock().now())
     if as_json:
         value = {
             "differences": [_plain_difference(one) for one in found],
@@ -291,14 +293,15 @@ def _kind_name(kind: str) -> str:
 )
 @options.as_json()
 def update(as_json: bool) -> None:
+    from aigenflow.core.clock import SystemClock
     from aigenflow.monitoring import published
     from aigenflow.monitoring.opening import open_prices
     from aigenflow.monitoring.price_sheet import quotes
 
     settings, home = read_settings()
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     before = _quotes_before(settings, home, now)
-    path = published.save(home, published.fetch(), now)
+    path = published.save(home, published.fetch(published.SOURCE_URL), now)
     after = quotes(open_prices(home), settings.agents, now)
     changed = [quote for quote in after if quote not in before]
     if as_json:

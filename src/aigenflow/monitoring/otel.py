@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from gettext import gettext as _
-from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -276,6 +275,8 @@ def open_otel(clock: Clock, *, capture_content: bool) -> OpenTelemetry:
 
 def _resource() -> Resource:
     """Who sends: the user's ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` win."""
+    from importlib.metadata import version
+
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
     ours = {"service.name": "aigenflow", "service.version": version("aigenflow")}

@@ -176,7 +176,7 @@ class Published:
             return None
 
 
-def fetch(url: str = SOURCE_URL) -> bytes:
+def fetch(url: str) -> bytes:
     """The newest published prices as JSON, checked.
 
     Raises :class:`~aigenflow.core.errors.ConnectionFailedError` where they cannot be had and

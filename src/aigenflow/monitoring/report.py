@@ -62,6 +62,7 @@ def read_report(
         raise _no_such_session(session)
     if by not in _IN_ORDER:
         rows.sort(key=lambda row: (-row.billed, row.key))
+    total = grand_total(rows)
     return Report(
         period_name=period,
         period=days,
@@ -69,8 +70,8 @@ def read_report(
         session=session,
         by=by,
         rows=tuple(rows),
-        total=grand_total(rows),
-        wasted=tuple(row for row in totals(Dimension.WASTE) if row.key),
+        total=total,
+        wasted=tuple(row for row in totals(Dimension.WASTE) if row.key) if total.wasted else (),
         accounts=budget_accounts(tracker, session or ""),
         trend=tuple(trend(totals(Dimension.DAY), days)) if period == WITH_TREND else (),
         review=tracker.review(session) if session is not None else None,

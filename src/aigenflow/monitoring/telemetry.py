@@ -70,9 +70,10 @@ class Telemetry:
             self._problems.remove()
         if self._problems.first:
             self._warn(
-                _("Spans and metrics could not all be sent: {problem}").format(
-                    problem=self._problems.first[:_LONGEST_PROBLEM]
-                )
+                _(
+                    "Spans and metrics could not all be sent. Does a collector listen where "
+                    "OTEL_EXPORTER_OTLP_ENDPOINT says? {problem}"
+                ).format(problem=self._problems.first[:_LONGEST_PROBLEM])
             )
         path = self._settings.telemetry.prometheus_textfile
         if path is not None and self._watched:

@@ -13,7 +13,13 @@ from aigenflow.agents.router import Answer, Company
 from aigenflow.agents.routes import Cast
 from aigenflow.core.canonical import fingerprint
 from aigenflow.core.clock import Clock
-from aigenflow.core.errors import AigenflowError, GatewayError, PhaseFailedError
+from aigenflow.core.errors import (
+    AigenflowError,
+    GatewayError,
+    PauseRequestedError,
+    PhaseFailedError,
+    RateLimitedError,
+)
 from aigenflow.core.events import ContextShortened, OnEvent, PhaseStarted, TaskFinished
 from aigenflow.core.markers import as_shared
 from aigenflow.core.models import AgentRequest, ContextDocument, ContextKind, Language
@@ -68,7 +74,8 @@ async def run_phase(
 
     Tasks of one wave run at the same time; one that fails does not disturb the others, whose
     answers are kept. Raises :class:`~aigenflow.core.errors.PhaseFailedError` where an agent and
-    its fallback are both down, and passes on what else stops a run (budget, journal).
+    its fallback are both down (:class:`~aigenflow.core.errors.PauseRequestedError` where the
+    provider only asks for a longer pause than we wait), and passes on what else stops a run (budget, journal).
     """
     names = tuple(task.name for task in phase.tasks)
     run.on_event(PhaseStarted(phase=phase.number, name=phase.name, tasks=names))
@@ -247,7 +254,9 @@ def _raise_failures(
         return
     problems = "; ".join(f"{task.name}: {_explained(error)}" for task, error in failures)
     first = failures[0][1]
-    raise PhaseFailedError(
+    slowed_down = all(isinstance(error, RateLimitedError) for _task, error in failures)
+    kind = PauseRequestedError if slowed_down else PhaseFailedError
+    raise kind(
         _("Phase {number} ({name}) could not be finished. {problems}").format(
             number=phase.number, name=phase.name, problems=problems
         ),

@@ -15,10 +15,17 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 
-from aigenflow.agents.metering import MAX_SEARCHES, count_bytes
+from aigenflow.agents.metering import (
+    MAX_SEARCHES,
+    count_bytes,
+    foresee,
+    may_search,
+    output_limit,
+)
 from aigenflow.core.clock import Clock
 from aigenflow.core.events import ignore_event
 from aigenflow.core.models import (
+    AgentRequest,
     AgentType,
     Backend,
     DocumentType,
@@ -255,23 +262,23 @@ def gather_knowledge(
     def calibration(model: str) -> Calibration | None:
         return tracker.calibration(model) if tracker else None
 
-    if tracker is None:
-        return Knowledge(
-            rates=rates, calibration=calibration, usual={}, call_timeout_s=call_timeout_s
-        )
+    return Knowledge(
+        rates=rates,
+        calibration=calibration,
+        usual=usual_lengths(tracker.totals(Dimension.TASK)) if tracker else {},
+        accounts=_accounts(tracker, session) if tracker else (),
+        ring_fence=tracker.limits.ring_fence if tracker else ZERO,
+        call_timeout_s=call_timeout_s,
+    )
+
+
+def _accounts(tracker: TokenTracker, session: str) -> tuple[Account, ...]:
     accounts = {
         (account.window.kind, account.window.name): account
         for phase in PHASES
         for account in tracker.accounts(session, phase.number)
     }
-    return Knowledge(
-        rates=rates,
-        calibration=calibration,
-        usual=usual_lengths(tracker.totals(Dimension.TASK)),
-        accounts=tuple(accounts.values()),
-        ring_fence=tracker.limits.ring_fence,
-        call_timeout_s=call_timeout_s,
-    )
+    return tuple(accounts.values())
 
 
 async def make_plan(
@@ -333,20 +340,8 @@ def plan_task(
     phase: Phase, record: StepRecord, question: Question | None, known: Knowledge
 ) -> TaskPlan:
     """What one task takes; without a question it keeps the result of an earlier session."""
-    response = record.response
     if question is None:
-        return TaskPlan(
-            phase=phase.number,
-            phase_name=phase.name,
-            task=record.task,
-            agent=record.agent,
-            actor=record.actor,
-            backend=response.backend or Backend.OFFLINE,
-            model=response.model,
-            supply=Supply.KEPT,
-            input_tokens=response.input_tokens,
-            output_tokens=response.output_tokens,
-        )
+        return _kept(phase, record)
     route = question.route
     asked = TaskPlan(
         phase=phase.number,
@@ -373,30 +368,46 @@ def plan_task(
     return _purchase(asked, question, known)
 
 
+def _kept(phase: Phase, record: StepRecord) -> TaskPlan:
+    response = record.response
+    return TaskPlan(
+        phase=phase.number,
+        phase_name=phase.name,
+        task=record.task,
+        agent=record.agent,
+        actor=record.actor,
+        backend=response.backend or Backend.OFFLINE,
+        model=response.model,
+        supply=Supply.KEPT,
+        input_tokens=response.input_tokens,
+        output_tokens=response.output_tokens,
+    )
+
+
 def _purchase(asked: TaskPlan, question: Question, known: Knowledge) -> TaskPlan:
     request, route = question.request, question.route
     rates = {mode: rate for mode in MODES if (rate := _published(route, mode, known))}
     live = rates.get(ServedFrom.LIVE)
-    sizes = _estimates(question, known, live)
-    worst_input = math.ceil(sizes[1].input_tokens * WORST_INPUT_FACTOR)
-    worst_input = max(sizes[0].input_tokens, min(worst_input, route.context_window_tokens))
-    searches = MAX_SEARCHES if request.web_search else 0
+    expected = _expected(question, known, live)
+    most = foresee(_at_its_longest(question), route, live).input_tokens * WORST_INPUT_FACTOR
+    worst_input = max(expected.input_tokens, min(math.ceil(most), route.context_window_tokens))
+    searches = MAX_SEARCHES if may_search(request, route) else 0
     return replace(
         asked,
-        input_tokens=sizes[0].input_tokens,
+        input_tokens=expected.input_tokens,
         worst_input_tokens=worst_input,
-        output_tokens=sizes[0].output_tokens,
-        max_output_tokens=request.max_output_tokens,
+        output_tokens=expected.output_tokens,
+        max_output_tokens=output_limit(request, route),
         searches=min(1, searches),
         max_searches=searches,
         offers=tuple(
-            _offer(mode, _estimates(question, known, rates.get(mode)), searches, known)
+            _offer(mode, question, known, rates.get(mode))
             for mode in MODES
             if mode in rates or mode is ServedFrom.LIVE
         ),
         price_source=live.source if live else None,
         price_is_estimate=live is not None and live.estimate,
-        cliffs=cliffs(sizes[0].input_tokens, worst_input, live) if live else (),
+        cliffs=cliffs(expected.input_tokens, worst_input, live) if live else (),
     )
 
 
@@ -410,36 +421,35 @@ def _published(route: Route, mode: ServedFrom, known: Knowledge) -> Rates | None
     return rates
 
 
-def _estimates(
-    question: Question, known: Knowledge, rates: Rates | None
-) -> tuple[Estimate, Estimate]:
-    """The call as expected, and with every stand-in it hears at its full length.
+def _expected(question: Question, known: Knowledge, rates: Rates | None) -> Estimate:
+    request, route = question.request, question.route
+    return estimate(
+        bytes_sent=count_bytes(request),
+        max_output_tokens=output_limit(request, route),
+        rates=rates,
+        max_searches=MAX_SEARCHES if may_search(request, route) else 0,
+        calibration=known.calibration(route.model),
+        expected_output_tokens=expected_length(request, known.usual).output,
+    )
+
+
+def _at_its_longest(question: Question) -> AgentRequest:
+    """The request with every stand-in at its full length, and padding for what these lack.
 
     A longer context is shortened to the model's window, as in the run.
     """
     request, window = question.request, question.route.context_window_tokens
-    size = count_bytes(request)
-    room = (window - request.max_output_tokens) * BYTES_PER_TOKEN
-    longest = max(size, min(room, size + question.guessed * BYTES_PER_TOKEN))
-
-    def foreseen(bytes_sent: int) -> Estimate:
-        return estimate(
-            bytes_sent=bytes_sent,
-            max_output_tokens=request.max_output_tokens,
-            rates=rates,
-            max_searches=MAX_SEARCHES if request.web_search else 0,
-            calibration=known.calibration(question.route.model),
-            expected_output_tokens=expected_length(request, known.usual).output,
-        )
-
-    return foreseen(size), foreseen(longest)
+    room = (window - request.max_output_tokens) * BYTES_PER_TOKEN - count_bytes(request)
+    padding = max(0, min(room, question.guessed * BYTES_PER_TOKEN))
+    return replace(request, prompt=request.prompt + " " * padding)
 
 
-def _offer(
-    mode: ServedFrom, sizes: tuple[Estimate, Estimate], searches: int, known: Knowledge
-) -> Offer:
-    expected, worst = sizes
-    live_s = START_S + SEARCH_S * bool(searches) + expected.output_tokens / TOKENS_PER_SECOND
+def _offer(mode: ServedFrom, question: Question, known: Knowledge, rates: Rates | None) -> Offer:
+    """One mode's price; its worst case is what a run would set aside before the call."""
+    expected = _expected(question, known, rates)
+    worst = foresee(_at_its_longest(question), question.route, rates).worst
+    search_s = SEARCH_S if may_search(question.request, question.route) else 0.0
+    live_s = START_S + search_s + expected.output_tokens / TOKENS_PER_SECOND
     expected_s, worst_s = {
         ServedFrom.FLEX: (FLEX_WAIT_S + live_s, WORST_FLEX_S),
         ServedFrom.BATCH: (BATCH_S, WORST_BATCH_S),
@@ -447,7 +457,7 @@ def _offer(
     return Offer(
         mode=mode,
         expected=expected.expected,
-        worst=worst.worst,
+        worst=None if worst is None else max(worst, expected.expected or ZERO),
         expected_seconds=expected_s,
         worst_seconds=max(expected_s, worst_s),
     )

@@ -40,9 +40,19 @@ class TestSqliteStorage(CacheStorageContract):
         assert storage.usage() == Usage(entries=1, size_bytes=len(data))
         storage.close()
 
-    def test_what_is_no_database_is_an_error(self, tmp_path: Path) -> None:
-        """A file that is not a database is reported as a store that cannot be used."""
-        (tmp_path / "cache.db").write_bytes(b"not a database" * 100)
+    def test_what_is_no_database_is_set_aside(self, tmp_path: Path) -> None:
+        """A file that is no database (any more) makes way for an empty store."""
+        path = tmp_path / "cache.db"
+        path.write_bytes(b"not a database" * 100)
+        storage = SqlStorage(f"sqlite:///{path}")
+        storage.put(*stored(), 1)
+        assert storage.usage().entries == 1
+        storage.close()
+        assert (tmp_path / "cache.db.damaged").read_bytes().startswith(b"not a database")
+
+    def test_a_path_that_cannot_be_used_is_an_error(self, tmp_path: Path) -> None:
+        """A folder in the place of the file is reported, and left alone."""
+        (tmp_path / "cache.db").mkdir()
         with pytest.raises(StorageError):
             SqlStorage(f"sqlite:///{tmp_path}/cache.db")
 

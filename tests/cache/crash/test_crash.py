@@ -47,6 +47,8 @@ def check_survivor(home: Path) -> None:
     """What is left is right, can be put right, and works."""
     cache = manager(home)
     assert list((home / "cache" / "staging").glob("*")) == []
+    there = sum(path.stat().st_size for path in (home / "cache" / "entries").iterdir())
+    assert cache.stats().size_bytes >= there, "a size too small would let the store outgrow"
     for number in range(12):
         found = cache.get(ask(number), ROUTE)
         assert found is None or found.response.content.startswith(f"answer {number} ")

@@ -113,6 +113,19 @@ async def test_silence_is_not_waited_for(line: Line, fault: str) -> None:
 
 
 @over_streams
+async def test_silence_between_events_has_its_own_limit(line: Line) -> None:
+    """Once the answer has begun, the limit of silence holds, not that of the first event."""
+    line.attempts = 1
+    line.timeouts = TimeoutSettings(
+        connect_seconds=10, first_event_seconds=30, idle_seconds=0.1, total_seconds=60
+    )
+    line.always({"fault": "stall_s:61"})
+    error = await line.fails(StalledError)
+    assert "0.1 s" in error.message
+    assert len(line.requests) == 1
+
+
+@over_streams
 async def test_total_limit_holds_for_a_lively_stream(line: Line) -> None:
     """Events that keep coming do not extend the limit over the whole call."""
     line.attempts = 1

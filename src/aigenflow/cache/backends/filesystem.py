@@ -254,8 +254,9 @@ class FileStorage:
             size = len(data) - (before.st_size if before else 0)
             totals.grow(entries=entries, size_bytes=size)
             totals.count(Counters(stores=1))
-            # Saved first: whoever dies here leaves a size that is too large, never too small.
-            self._totals.save(totals)
+            if size > 0:
+                # Whoever dies here must leave a size that is too large, never too small.
+                self._totals.save(totals)
             try:
                 OPS.replace(temporary, target)
             except BaseException:
@@ -399,8 +400,8 @@ class FileStorage:
     def _check_totals(self, *, fix: bool) -> list[Finding]:
         noted = self._totals.read()
         there = _sum(list(self._uses()))
-        if noted is not None and noted.usage == there and not noted.doubtful:
-            return []
+        if noted is not None and (noted.doubtful or noted.usage == there):
+            return []  # doubtful figures are measured again before anybody goes by them
         if fix:
             self._recount(certain=True)
         return [Finding(problem=_("stats.json does not fit the entries"), fixed=fix)]

@@ -14,11 +14,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from gettext import gettext as _
+from pathlib import Path
 from typing import Final
 
 from aigenflow.cache.models import Counters, EntryMeta, Finding, Usage
 from aigenflow.cache.storage import LEASE_S, Selection, StorageError, check_name
-from aigenflow.core.db import DatabaseError, Transaction, Value, open_database
+from aigenflow.core.db import Database, DatabaseError, Transaction, Value, open_database
+from aigenflow.core.files import OPS
+
+_SQLITE: Final = "sqlite:///"
+_BEYOND_REPAIR: Final = ("not a database", "malformed")
+"""How SQLite calls a file that it cannot use."""
 
 _FLUSH_AFTER_S: Final = 1.0
 _FLUSH_AFTER_USES: Final = 256
@@ -60,11 +66,7 @@ class SqlStorage:
         self._used: dict[str, int] = {}
         self._flushed_at = time.monotonic()
         with _translated():
-            self._database = open_database(url)
-            if not self._is_there():
-                with self._database.transaction(durable=False) as transaction:
-                    for statement in _SCHEMA:
-                        transaction.execute(statement)
+            self._database = _open_or_replace(url)
 
     def get(self, name: str, used_ns: int) -> bytes | None:
         data = self.peek(name)
@@ -211,12 +213,6 @@ class SqlStorage:
         with _translated(), self._database.transaction(durable=False) as transaction:
             yield transaction
 
-    def _is_there(self) -> bool:
-        try:
-            return bool(self._database.query("SELECT 1 FROM cache_totals"))
-        except DatabaseError:
-            return False
-
     def _write_uses(self, transaction: Transaction) -> None:
         with self._lock:
             used, self._used = self._used, {}
@@ -254,6 +250,36 @@ def _translated() -> Iterator[None]:
         yield
     except DatabaseError as error:
         raise StorageError(str(error)) from error
+
+
+def _open_or_replace(url: str) -> Database:
+    """The database with its tables. A file that is none (any more) is set aside."""
+    try:
+        return _opened(url)
+    except DatabaseError as error:
+        path = Path(url.removeprefix(_SQLITE)).expanduser()
+        if not url.startswith(_SQLITE) or not any(word in str(error) for word in _BEYOND_REPAIR):
+            raise
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                OPS.replace(Path(f"{path}{suffix}"), Path(f"{path}{suffix}.damaged"))
+        return _opened(url)
+
+
+def _opened(url: str) -> Database:
+    database = open_database(url)
+    if not _is_there(database):
+        with database.transaction(durable=False) as transaction:
+            for statement in _SCHEMA:
+                transaction.execute(statement)
+    return database
+
+
+def _is_there(database: Database) -> bool:
+    try:
+        return bool(database.query("SELECT 1 FROM cache_totals"))
+    except DatabaseError:
+        return False
 
 
 def _row(meta: EntryMeta, data: bytes, used_ns: int) -> tuple[Value, ...]:
