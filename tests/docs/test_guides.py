@@ -146,7 +146,6 @@ def test_every_dependency_has_its_reason_and_its_licence() -> None:
     assert {name for names, _licence in table for name in names} == direct
     for names, licence in table:
         for name in names:
-            declared = metadata(name)
-            said = [declared.get("License-Expression"), declared.get("License")]
-            said += declared.get_all("Classifier") or []
-            assert any(licence.split("-")[0] in text for text in said if text), name
+            fields = ("License-Expression", "License", "Classifier")
+            said = [text for field in fields for text in metadata(name).get_all(field) or []]
+            assert any(licence.split("-")[0] in text for text in said), name

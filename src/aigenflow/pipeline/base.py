@@ -75,7 +75,8 @@ async def run_phase(
     Tasks of one wave run at the same time; one that fails does not disturb the others, whose
     answers are kept. Raises :class:`~aigenflow.core.errors.PhaseFailedError` where an agent and
     its fallback are both down (:class:`~aigenflow.core.errors.PauseRequestedError` where the
-    provider only asks for a longer pause than we wait), and passes on what else stops a run (budget, journal).
+    provider only asks for a longer pause than we wait), and passes on what else stops a run
+    (budget, journal).
     """
     names = tuple(task.name for task in phase.tasks)
     run.on_event(PhaseStarted(phase=phase.number, name=phase.name, tasks=names))
