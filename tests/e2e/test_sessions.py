@@ -16,7 +16,7 @@ TOPIC = "Subscription meal kits for people with diabetes"
 
 @pytest.fixture
 def quick(quick: Program) -> Program:
-    """Without the response cache, so that only the journal keeps answers from being bought again."""
+    """Without the response cache: only the journal keeps answers from being bought again."""
     quick.environ["AIGENFLOW_FEATURES__CACHING_ENABLED"] = "false"
     return quick
 

@@ -84,7 +84,7 @@ FAULTS: Sequence[tuple[float, dict[str, Json]]] = (
     (0.05, {"finish": "length"}),
     (0.02, {"finish": "refusal"}),
     (0.01, {"finish": "safety"}),
-    (0.02, {"usage": {"input_tokens": HUGE_INPUT}}),
+    (0.03, {"usage": {"input_tokens": HUGE_INPUT}}),
 )
 """How often what goes wrong, and what is counted out of the ordinary."""
 

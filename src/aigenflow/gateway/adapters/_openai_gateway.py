@@ -118,6 +118,7 @@ class OpenAISdkGateway(ABC):
         return raw
 
     async def _streamed(self, body: dict[str, Json], on_text: OnText) -> dict[str, Json]:
+        self._open()  # before the clock runs: the SDK's first import takes a second
         events = watched(self._events(body), self._timeouts, provider=self.backend)
         async with aclosing(events):
             raw = await self.collect(events, on_text)
