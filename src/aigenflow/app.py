@@ -170,11 +170,8 @@ class App:
         outline = load_outline(
             spec.document_type, spec.template, spec.language, user_dir=self._templates
         )
-        notices = (
-            *describe_cast(cast),
-            *_mixing_notice(session, cast),
-            *_unwatched_notice(self.settings),
-        )
+        nothing_to_ask = session.is_completed and not session.notices
+        notices = () if nothing_to_ask else self._notices(session, cast)
         run = PhaseContext(
             runner=session,
             asker=self._router(cast, told),
@@ -217,6 +214,13 @@ class App:
         """Try every agent's address and key with a call that costs nothing."""
         cast = await self.cast()
         return tuple([await self._check_route(cast.routes[agent]) for agent in AgentType])
+
+    def _notices(self, session: LocalSession, cast: Cast) -> tuple[str, ...]:
+        return (
+            *describe_cast(cast),
+            *_mixing_notices(session, cast),
+            *_unwatched_notice(self.settings),
+        )
 
     def _router(self, cast: Cast, on_event: OnEvent) -> Router:
         return Router(
@@ -446,13 +450,13 @@ def describe_cast(cast: Cast) -> tuple[str, ...]:
         )
         for actor, roles in by_route.items()
     ]
-    if all(route.backend is Backend.COMPATIBLE for route in cast.routes.values()):
-        route = cast.routes[AgentType.CLAUDE]
-        notices.append(
-            _("All roles are played by {model} at {url}.").format(
-                model=route.model, url=route.base_url
+    places = {(route.backend, route.model, route.base_url) for route in cast.routes.values()}
+    if len(places) == 1:
+        _backend, model, url = places.pop()
+        if url is not None:
+            notices.append(
+                _("All roles are played by {model} at {url}.").format(model=model, url=url)
             )
-        )
     if cast.is_mixed:
         notices.append(_("Some answers come from the offline drafter, which is not an AI."))
     return tuple(notices)
@@ -462,20 +466,36 @@ def _unwatched_notice(settings: Settings) -> tuple[str, ...]:
     """Said when budgets are set that nobody watches."""
     budget = settings.budget
     limits = (budget.daily_usd, budget.weekly_usd, budget.monthly_usd, budget.session_usd)
-    if settings.features.monitoring_enabled or all(limit is None for limit in limits):
+    is_set = any(limit is not None for limit in limits) or bool(budget.phase_usd)
+    if settings.features.monitoring_enabled or not is_set:
         return ()
     return (_("Monitoring is switched off, so budgets are off too."),)
 
 
-def _mixing_notice(session: LocalSession, cast: Cast) -> tuple[str, ...]:
+def _mixing_notices(session: LocalSession, cast: Cast) -> tuple[str, ...]:
     """Said when a session goes on with other means than it began with."""
-    before = {record.response.backend for record in session.records()}
+    records = session.records()
+    before = {record.response.backend for record in records}
     now = {route.backend for route in cast.routes.values()}
-    if not before or (Backend.OFFLINE in before) == (Backend.OFFLINE in now):
-        return ()
-    return (
-        _(
-            "This session's earlier results and its next ones do not come from the same kind of "
-            "author: one of them is the offline drafter."
-        ),
+    if records and (Backend.OFFLINE in before) != (Backend.OFFLINE in now):
+        return (
+            _(
+                "This session's earlier results and its next ones do not come from the same kind "
+                "of author: one of them is the offline drafter."
+            ),
+        )
+    last = {record.agent: record for record in records}
+    return tuple(
+        _("{agent} was played by {before} so far and is played by {now} from here on.").format(
+            agent=agent, before=record.response.model, now=cast.routes[agent].model
+        )
+        for agent, record in last.items()
+        if not _is_the_same_model(record.response.model, cast.routes[agent].model)
+        and not record.fell_back_because
     )
+
+
+def _is_the_same_model(answered: str, asked: str) -> bool:
+    """Providers answer with the dated name of the model that was asked for, or its short one."""
+    short = asked.rpartition("/")[2]
+    return not answered or answered.startswith((asked, short))

@@ -224,3 +224,13 @@ def test_why_names_what_differs_from_the_nearest_entry(quick: Program) -> None:
     other = quick("cache", "why", "--prompt", "What is a USP?", "--system", "Be brief.")
     assert "a miss" in other.stdout
     assert "request.system" in other.stdout
+
+
+def test_an_answer_that_came_in_pieces_is_remembered_whole(quick: Program, wire: Wire) -> None:
+    """A cut answer that was gone on with costs two calls once, and none the next time."""
+    wire.script(rules=[{"match": {"nth": 1}, "action": {"finish": "length", "text": "One and "}}])
+    first = quick("ask", "Count for me").stdout
+    assert first.startswith("One and ")
+    assert len(wire.billed()) == 2
+    assert quick("ask", "Count for me").stdout == first
+    assert len(wire.billed()) == 2

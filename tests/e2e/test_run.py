@@ -120,3 +120,56 @@ def test_a_small_model_hears_a_shortened_context_and_it_is_recorded(
     assert left_out["polish"]
     assert not left_out["brainstorm"]
     assert "shortened context" in done.stderr
+
+
+def test_numbers_of_sources_that_nobody_found_are_removed_and_reported(
+    program: Program, wire: Wire
+) -> None:
+    """A document without any source keeps no citation marks."""
+    wire.script(
+        rules=[{"match": {}, "action": {"text": "It grows [1] [2].", "fault": "no_citations"}}]
+    )
+    done = program("run", "--topic", TOPICS["en"])
+    assert done.returncode == 0, done.stderr
+    assert "[1]" not in program.document()
+    assert program.metadata()["unresolved_citations"] == [1, 2]
+    assert any("1, 2" in notice for notice in program.metadata()["notices"])
+
+
+def test_sources_are_right_whoever_writes(offline: Program, wire: Wire) -> None:
+    """Perplexity alone plays every role, and finds sources also when it is only to write."""
+    wire.script(
+        rules=[
+            {
+                "match": {"contains": "# Task: the final document"},
+                "action": {"text": "# Plan\n\nFrom the list [#2], and found by myself [1]."},
+            }
+        ]
+    )
+    env = {"AIGENFLOW_AGENTS__PERPLEXITY__BASE_URL": wire.url}
+    done = offline("run", "--topic", TOPICS["en"], env=env)
+    assert done.returncode == 0, done.stderr
+    metadata = offline.metadata()
+    sources = [source["url"] for source in metadata["sources"]]
+    document = offline.document()
+    listed = re.findall(r"^\d+\. .*<(.*)>$", document, re.MULTILINE)
+    assert "From the list [1], and found by myself [2]." in document
+    assert listed[0] == sources[1]
+    assert listed[1] in sources[2:]
+
+
+def test_an_ai_document_stays_one_when_it_is_resumed_without_keys(
+    program: Program, wire: Wire
+) -> None:
+    """What the metadata and the document say of their author comes from the answers themselves."""
+    assert program("run", "--topic", TOPICS["en"]).returncode == 0
+    before = program.document()
+    bare = {name: value for name, value in program.environ.items() if "BASE_URL" not in name}
+    done = Program(program.folder, bare)("resume", program.session().name)
+    assert done.returncode == 0, done.stderr
+    assert "No AI wrote it" not in done.stderr
+    assert program.document() == before
+    metadata = program.metadata()
+    assert metadata["ai_written"] is True
+    assert metadata["roles"]["claude"]["played_by"] == "claude"
+    assert metadata["notices"] == []

@@ -34,17 +34,32 @@ def test_every_address_has_one_number_in_the_whole_document() -> None:
 
 
 def test_an_agent_that_searches_can_cite_both_lists() -> None:
-    """[S1] is the document's source 1; [1] is what the agent found itself."""
+    """[#1] is the document's source 1; [1] is what the agent found itself."""
     sources = number_sources(
-        [a_record(2, "deep_search", "x [1]", A), a_record(5, "verify", "ok [S1], new [1]", C)]
+        [a_record(2, "deep_search", "x [1]", A), a_record(5, "verify", "ok [#1], new [1]", C)]
     )
     assert sources.texts[5, "verify"] == "ok [1], new [2]"
 
 
 def test_markers_of_a_writer_without_sources_are_the_documents() -> None:
     """A text written from the numbered list keeps its numbers."""
-    sources = number_sources([a_record(2, "deep_search", "x [1]", A), a_record(4, "draft", "[1]")])
-    assert sources.texts[4, "draft"] == "[1]"
+    for marker in ("[1]", "[#1]"):
+        records = [a_record(2, "deep_search", "x [1]", A), a_record(4, "draft", marker)]
+        assert number_sources(records).texts[4, "draft"] == "[1]"
+
+
+def test_an_unasked_search_of_a_writer_does_not_take_over_its_citations() -> None:
+    """Perplexity searches also when it writes: [#1] still is the document's source 1."""
+    records = [a_record(2, "deep_search", "x [1]", A), a_record(4, "draft", "see [#1] [1]", C)]
+    assert number_sources(records).texts[4, "draft"] == "see [1] [2]"
+
+
+def test_a_year_in_brackets_is_no_marker() -> None:
+    """[2024] stays as it is."""
+    assert (
+        number_sources([a_record(2, "deep_search", "in [2024] [1]", A)]).texts[2, "deep_search"]
+        == "in [2024] [1]"
+    )
 
 
 def test_an_own_marker_without_a_source_goes() -> None:

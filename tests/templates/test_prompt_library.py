@@ -138,8 +138,8 @@ def test_charts_are_asked_for_with_every_table() -> None:
 @pytest.mark.parametrize(
     ("language", "marks"),
     [
-        (Language.KO, ("[가정]", "[추정]", "[목표]", "`[3]`")),
-        (Language.EN, ("[assumption]", "[estimate]", "[target]", "`[3]`")),
+        (Language.KO, ("[가정]", "[추정]", "[목표]", "`[#3]`")),
+        (Language.EN, ("[assumption]", "[estimate]", "[target]", "`[#3]`")),
     ],
 )
 def test_the_standing_rules_are_in_every_system_text(

@@ -16,7 +16,7 @@ from gettext import gettext as _
 from typing import TypedDict
 
 from aigenflow.core.clock import Clock
-from aigenflow.core.errors import GatewayError
+from aigenflow.core.errors import GatewayError, JournalWriteError
 from aigenflow.core.events import OnEvent, Warned
 from aigenflow.core.models import (
     AgentRequest,
@@ -245,7 +245,10 @@ class MeteredGateway:
         except BaseException:  # cancelled, or a bug: the provider may have begun to work
             await self._meter.lose(reservation, request, route, foreseen)
             raise
-        return await self._meter.settle(reservation, request, route, response)
+        try:
+            return await self._meter.settle(reservation, request, route, response)
+        except JournalWriteError as error:  # one error may be told to many calls at once
+            raise JournalWriteError(error.message, hint=error.hint, paid_answer=response) from error
 
     async def list_models(self) -> tuple[str, ...]:
         """Costs nothing."""

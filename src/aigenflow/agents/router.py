@@ -42,6 +42,15 @@ Company: TypeAlias = AbstractContextManager[Sequence[AbstractContextManager[None
 """One context for each request that was announced; whatever it asks is asked inside."""
 
 
+Fit: TypeAlias = Callable[[AgentRequest, Route], AgentRequest]
+"""Cuts a request to what the model of a route can hear."""
+
+
+def as_it_is(request: AgentRequest, _route: Route) -> AgentRequest:
+    """A ``Fit`` that changes nothing."""
+    return request
+
+
 class Queue(Protocol):
     """Lets requests that were announced together leave together."""
 
@@ -121,16 +130,18 @@ class Router:
             return nullcontext([nullcontext()] * requests)
         return self._queue.expecting(requests)
 
-    async def ask(self, request: AgentRequest) -> Answer:
+    async def ask(self, request: AgentRequest, fit: Fit = as_it_is) -> Answer:
         """One whole answer, from the request's agent or from its fallback.
 
-        Raises the first agent's :class:`~aigenflow.core.errors.GatewayError` where nobody could
-        answer; a note on it names the fallback's failure.
+        ``fit`` is asked for each of the two. Raises the first agent's
+        :class:`~aigenflow.core.errors.GatewayError` where nobody could answer; a note on it names
+        the fallback's failure.
         """
         route = self.cast.routes[request.agent]
         self._on_event(TaskStarted(phase=request.phase, task=request.task, route=route))
         try:
-            return Answer(response=await self._whole_answer(request, route), route=route)
+            response = await self._remembered(fit(request, route), route)
+            return Answer(response=response, route=route)
         except GatewayError as error:
             understudy = self.cast.for_fallback(route)
             if understudy is None or not self._may_switch(error):
@@ -145,7 +156,7 @@ class Router:
                 )
             )
             try:
-                response = await self._whole_answer(request, understudy)
+                response = await self._remembered(fit(request, understudy), understudy)
             except GatewayError as second:
                 error.add_note(
                     _("{agent} did not answer either: {problem}").format(
@@ -158,13 +169,31 @@ class Router:
     def _may_switch(self, error: GatewayError) -> bool:
         return self._switch_on_refusal or not isinstance(error, RefusedError)
 
+    async def _remembered(self, request: AgentRequest, route: Route) -> GatewayResponse:
+        """A whole answer, bought only if it is not remembered.
+
+        The pieces of an answer that came in several are not remembered one by one: what is asked
+        again is the whole question.
+        """
+
+        async def buy() -> GatewayResponse:
+            return await self._whole_answer(request, route)
+
+        if self._cache is None or route.backend is Backend.OFFLINE:
+            return await buy()  # what costs nothing is not worth remembering
+        answer = await self._cache.get_or_buy(request, route, buy, refresh=self._refresh)
+        self._on_event(CacheLookedUp(phase=request.phase, task=request.task, hit=answer.hit))
+        if answer.hit and self._books is not None:
+            await self._books.hit(request, route, answer.response)
+        return answer.response
+
     async def _whole_answer(self, request: AgentRequest, route: Route) -> GatewayResponse:
         """An answer that is not cut: one that reached its length limit is asked to go on."""
-        answer = await self._answer(request, route)
+        answer = await self._send(request, route)
         for _round in range(MAX_CONTINUATIONS):
             if answer.finish_reason is not FinishReason.LENGTH:
                 return answer
-            rest = await self._answer(replace(request, answer_so_far=answer.content), route)
+            rest = await self._send(replace(request, answer_so_far=answer.content), route)
             answer = join_answers(answer, rest)
         if answer.finish_reason is FinishReason.LENGTH:
             raise TruncatedAnswerError(
@@ -177,20 +206,11 @@ class Router:
             )
         return answer
 
-    async def _answer(self, request: AgentRequest, route: Route) -> GatewayResponse:
-        async def buy() -> GatewayResponse:
-            answer = await self._caller.send(request, route, on_text)
-            return answer.model_copy(update={"agent": route.actor, "backend": route.backend})
-
+    async def _send(self, request: AgentRequest, route: Route) -> GatewayResponse:
         def on_text(characters: int) -> None:
             self._on_event(
                 TextArrived(phase=request.phase, task=request.task, characters=characters)
             )
 
-        if self._cache is None or route.backend is Backend.OFFLINE:
-            return await buy()  # what costs nothing is not worth remembering
-        answer = await self._cache.get_or_buy(request, route, buy, refresh=self._refresh)
-        self._on_event(CacheLookedUp(phase=request.phase, task=request.task, hit=answer.hit))
-        if answer.hit and self._books is not None:
-            await self._books.hit(request, route, answer.response)
-        return answer.response
+        answer = await self._caller.send(request, route, on_text)
+        return answer.model_copy(update={"agent": route.actor, "backend": route.backend})

@@ -249,4 +249,14 @@ class SessionDamagedError(SessionError):
 
 
 class JournalWriteError(SessionError):
-    """A finished answer could not be made durable, so nothing more is bought."""
+    """Something could not be made durable, so nothing more is bought.
+
+    ``paid_answer`` is an answer that had just been paid for when the ledger failed: it is kept in
+    the session before the run stops.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", paid_answer: GatewayResponse | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.paid_answer = paid_answer

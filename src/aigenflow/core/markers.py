@@ -1,6 +1,7 @@
-"""Source markers ``[n]`` in a text. Pure.
+"""Source markers in a text. Pure.
 
-``[1](https://…)`` is a link and not a marker; footnotes ``[^1]`` are not markers either.
+``[n]`` counts the sources of the answer it stands in, ``[#n]`` those of the whole document.
+``[1](https://…)`` is a link, ``[^1]`` a footnote and ``[2024]`` a year: none is a marker.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_MARKER = re.compile(r"\[(\d{1,4})\](?!\()")
-_SHARED_MARKER = re.compile(r"\[S(\d{1,4})\](?!\()")
+_MARKER = re.compile(r"\[(\d{1,3})\](?!\()")
+_SHARED_MARKER = re.compile(r"\[#(\d{1,3})\](?!\()")
 
 
 def renumber(text: str, numbers: Mapping[int, int]) -> str:
@@ -28,10 +29,10 @@ def used_numbers(text: str) -> tuple[int, ...]:
 
 
 def as_shared(text: str) -> str:
-    """Write ``[n]`` as ``[Sn]``, for a reader that numbers sources of its own from ``[1]``."""
-    return _MARKER.sub(r"[S\1]", text)
+    """Write ``[n]`` as ``[#n]``, for a reader that may number sources of its own from ``[1]``."""
+    return _MARKER.sub(r"[#\1]", text)
 
 
 def from_shared(text: str) -> str:
-    """Write ``[Sn]`` as ``[n]`` again."""
+    """Write ``[#n]`` as ``[n]`` again."""
     return _SHARED_MARKER.sub(r"[\1]", text)

@@ -9,20 +9,21 @@ from dataclasses import dataclass, replace
 from gettext import gettext as _
 from typing import Protocol
 
-from aigenflow.agents.router import Answer, Company
+from aigenflow.agents.router import Answer, Company, Fit
 from aigenflow.agents.routes import Cast
 from aigenflow.core.canonical import fingerprint
 from aigenflow.core.clock import Clock
 from aigenflow.core.errors import (
     AigenflowError,
     GatewayError,
+    JournalWriteError,
     PauseRequestedError,
     PhaseFailedError,
     RateLimitedError,
 )
 from aigenflow.core.events import ContextShortened, OnEvent, PhaseStarted, TaskFinished
 from aigenflow.core.markers import as_shared
-from aigenflow.core.models import AgentRequest, ContextDocument, ContextKind, Language
+from aigenflow.core.models import AgentRequest, ContextDocument, ContextKind, Language, Route
 from aigenflow.engine.models import SessionSpec, StepRecord, digest
 from aigenflow.engine.runner import Runner, Step
 from aigenflow.pipeline.context import fit_request
@@ -44,8 +45,8 @@ class Asker(Protocol):
         """Announce requests that are asked at the same time."""
         ...
 
-    async def ask(self, request: AgentRequest) -> Answer:
-        """One whole answer."""
+    async def ask(self, request: AgentRequest, fit: Fit) -> Answer:
+        """One whole answer to the request, cut by ``fit`` to the model that is asked."""
         ...
 
 
@@ -104,7 +105,7 @@ def build_request(
     spec = run.spec
     own_phase = set(task.reads)
     heard = [r for r in earlier if r.phase < phase or r.task in own_phase]
-    context = _context(heard, task, run)
+    context = _context(heard, run)
     rendered = run.prompts.render(
         spec.document_type,
         task.name,
@@ -153,21 +154,59 @@ async def _run_task(
     record = run.runner.recall(step)
     reused = record is not None
     if record is None:
-        record = await run.runner.run(step, lambda: _ask(request, step, run))
+        record = await _ask_durably(request, step, run)
     run.on_event(
         TaskFinished(phase=phase.number, task=task.name, response=record.response, reused=reused)
     )
     return record
 
 
+async def _ask_durably(request: AgentRequest, step: Step, run: PhaseContext) -> StepRecord:
+    """Ask, and remember the answer; one that was paid for is also kept if the ledger failed."""
+    failure: JournalWriteError | None = None
+
+    async def action() -> StepRecord:
+        nonlocal failure
+        try:
+            return await _ask(request, step, run)
+        except JournalWriteError as error:
+            if error.paid_answer is None or not error.paid_answer.success:
+                raise
+            failure = error
+            route = run.asker.cast.routes[request.agent]
+            paid = error.paid_answer.model_copy(
+                update={"agent": route.actor, "backend": route.backend}
+            )
+            return _record(Answer(response=paid, route=route), request, step, (), run)
+
+    record = await run.runner.run(step, action)
+    if failure is not None:
+        raise failure
+    return record
+
+
 async def _ask(request: AgentRequest, step: Step, run: PhaseContext) -> StepRecord:
-    cast = run.asker.cast
-    routes = [cast.routes[request.agent]]
-    understudy = cast.for_fallback(routes[0])
-    fitted = fit_request(request, (*routes, understudy) if understudy else tuple(routes))
-    if fitted.omissions:
-        run.on_event(ContextShortened(phase=step.phase, task=step.task, omissions=fitted.omissions))
-    answer = await run.asker.ask(fitted.request)
+    omissions: tuple[str, ...] = ()
+
+    def fit(whole: AgentRequest, route: Route) -> AgentRequest:
+        nonlocal omissions
+        fitted = fit_request(whole, route)
+        omissions = fitted.omissions
+        if omissions:
+            run.on_event(ContextShortened(phase=step.phase, task=step.task, omissions=omissions))
+        return fitted.request
+
+    answer = await run.asker.ask(request, fit)
+    return _record(answer, request, step, omissions, run)
+
+
+def _record(
+    answer: Answer,
+    request: AgentRequest,
+    step: Step,
+    omissions: tuple[str, ...],
+    run: PhaseContext,
+) -> StepRecord:
     content = answer.response.content.encode("utf-8", "replace").decode()
     return StepRecord(
         phase=step.phase,
@@ -179,14 +218,12 @@ async def _ask(request: AgentRequest, step: Step, run: PhaseContext) -> StepReco
         content_sha256=digest(content),
         response=answer.response.model_copy(update={"content": content}),
         fell_back_because=answer.fell_back_because,
-        omissions=fitted.omissions,
+        omissions=omissions,
         finished=run.clock.now(),
     )
 
 
-def _context(
-    heard: Sequence[StepRecord], task: Task, run: PhaseContext
-) -> tuple[ContextDocument, ...]:
+def _context(heard: Sequence[StepRecord], run: PhaseContext) -> tuple[ContextDocument, ...]:
     korean = run.spec.language is Language.KO
     documents = [_assignment(run.spec, korean)]
     if run.spec.brief:
@@ -199,13 +236,12 @@ def _context(
             )
         )
     sources = number_sources(heard)
-    as_heard = as_shared if task.web_search else str
     if sources.citations:
         documents.append(
             ContextDocument(
                 id="sources",
                 title="번호가 붙은 출처" if korean else "Numbered sources",
-                text=as_heard(sources.as_text()),
+                text=as_shared(sources.as_text()),
                 kind=ContextKind.SOURCES,
             )
         )
@@ -213,7 +249,7 @@ def _context(
         ContextDocument(
             id=f"phase{record.phase}.{record.task}",
             title=run.titles.get(record.task, record.task),
-            text=as_heard(sources.texts[record.phase, record.task]),
+            text=as_shared(sources.texts[record.phase, record.task]),
         )
         for record in heard
     )

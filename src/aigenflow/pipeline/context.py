@@ -34,13 +34,13 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN)
 
 
-def fit_request(request: AgentRequest, routes: tuple[Route, ...]) -> Fitted:
-    """``request`` cut to the smallest window among ``routes``.
+def fit_request(request: AgentRequest, route: Route) -> Fitted:
+    """``request`` cut to the window of the route's model.
 
     Raises :class:`~aigenflow.core.errors.TooLargeError` where the untouchable part alone is too
     large.
     """
-    window = min(route.context_window_tokens for route in routes)
+    window = route.context_window_tokens
     output = min(request.max_output_tokens, window // 3)
     request = replace(request, max_output_tokens=output)
     room = window - output - estimate_tokens(request.system + request.prompt)
@@ -59,7 +59,7 @@ def fit_request(request: AgentRequest, routes: tuple[Route, ...]) -> Fitted:
     if _tokens(documents) > room:
         raise TooLargeError(
             _("{task} needs about {needed} tokens of input, and {model} takes {room}.").format(
-                task=request.task, needed=_tokens(documents), model=routes[0].model, room=room
+                task=request.task, needed=_tokens(documents), model=route.model, room=room
             ),
             hint=_("Shorten the brief, or use a model with a larger window."),
         )

@@ -8,10 +8,11 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import Any
 
+from aigenflow.agents.routes import Cast
 from aigenflow.core.errors import AigenflowError
 from aigenflow.core.events import RunFinished, RunStarted
 from aigenflow.core.markers import renumber
-from aigenflow.core.models import AgentType, Backend, DocumentType, Language, Route, ServedFrom
+from aigenflow.core.models import AgentType, Backend, DocumentType, Language, ServedFrom
 from aigenflow.engine.models import StepRecord
 from aigenflow.export.markdown import DocumentParts, assemble, headings
 from aigenflow.pipeline import (
@@ -65,8 +66,9 @@ async def run_pipeline(
         raise
     sources = number_sources(records)
     body, remarks = choose_body(records, sources, [s.heading for s in run.outline.sections])
+    remarks = (*remarks, *_remark_on_markers(records, sources, body))
     name = f"{FILE_NAMES[spec.document_type]}.md"
-    document = _document(body, sources, run)
+    document = _document(body, records, sources, run)
     told = (*notices, *warnings, *remarks)
     metadata = describe_run(records, sources, body, told, run)
     folder = run.runner.publish({name: document.encode()}, metadata)
@@ -104,25 +106,38 @@ def _coverage(text: str, wanted: Sequence[str]) -> int:
     return sum(heading in found for heading in wanted)
 
 
-def _document(body: str, sources: Sources, run: PhaseContext) -> str:
+def _document(body: str, records: Sequence[StepRecord], sources: Sources, run: PhaseContext) -> str:
     used = cited(body, sources)
     order = {number: n for n, (number, _citation) in enumerate(used, start=1)}
     last = run.outline.sections[-1]
     return assemble(
         DocumentParts(
             title=run.spec.topic,
-            body=renumber(body, order) if sources.citations else body,
+            body=body if _is_offline(records) else renumber(body, order),
             references=[(order[number], citation) for number, citation in used],
-            statement=_statement(run),
+            statement="" if _is_offline(records) else run.outline.ai_statement,
             language=run.spec.language,
             references_heading=last.heading if last.id == "sources" else "",
         )
     )
 
 
-def _statement(run: PhaseContext) -> str:
-    """The sentence on how the text was made; the offline drafter says it itself, at the top."""
-    return "" if run.asker.cast.is_offline else run.outline.ai_statement
+def _is_offline(records: Sequence[StepRecord]) -> bool:
+    """No model wrote any of it. The drafter says so itself, at the top of its document."""
+    return all(record.response.backend is Backend.OFFLINE for record in records)
+
+
+def _remark_on_markers(
+    records: Sequence[StepRecord], sources: Sources, body: str
+) -> tuple[str, ...]:
+    invented = unresolved(body, sources)
+    if not invented or _is_offline(records):
+        return ()
+    return (
+        _("Citation marks that no source has were removed: {numbers}").format(
+            numbers=", ".join(str(number) for number in invented)
+        ),
+    )
 
 
 def describe_run(
@@ -144,9 +159,9 @@ def describe_run(
         "parent": spec.parent or None,
         "created": spec.created.isoformat(),
         "finished": run.clock.now().isoformat(),
-        "ai_written": backends != {Backend.OFFLINE},
+        "ai_written": not _is_offline(records),
         "mixed": Backend.OFFLINE in backends and len(backends) > 1,
-        "roles": {agent.value: _describe_route(cast.routes[agent]) for agent in AgentType},
+        "roles": {agent.value: _describe_role(agent, records, cast) for agent in AgentType},
         "tasks": [_describe_task(record) for record in records],
         "totals": {
             "input_tokens": sum(record.response.input_tokens for record in records),
@@ -154,7 +169,7 @@ def describe_run(
             **_money(records),
         },
         "sources": [citation.model_dump(mode="json") for citation in sources.citations],
-        "unresolved_citations": list(unresolved(body, sources)) if sources.citations else [],
+        "unresolved_citations": [] if _is_offline(records) else list(unresolved(body, sources)),
         "notices": list(notices),
     }
 
@@ -176,12 +191,17 @@ def _money(records: Sequence[StepRecord]) -> dict[str, Any]:
     }
 
 
-def _describe_route(route: Route) -> dict[str, Any]:
+def _describe_role(agent: AgentType, records: Sequence[StepRecord], cast: Cast) -> dict[str, Any]:
+    """Who played a role, as its last answer tells."""
+    route = cast.routes[agent]
+    record = [record for record in records if record.agent is agent][-1]
+    response = record.response
+    same = route.actor is record.actor and route.backend is response.backend
     return {
-        "played_by": "offline" if route.backend is Backend.OFFLINE else route.actor.value,
-        "backend": route.backend.value,
-        "model": route.model,
-        "base_url": route.base_url,
+        "played_by": "offline" if response.backend is Backend.OFFLINE else record.actor.value,
+        "backend": response.backend.value if response.backend else None,
+        "model": response.model,
+        "base_url": route.base_url if same else None,
     }
 
 

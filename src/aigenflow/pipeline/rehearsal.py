@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from aigenflow.agents.router import Answer, Company
+from aigenflow.agents.router import Answer, Company, Fit, as_it_is
 from aigenflow.agents.routes import Cast
 from aigenflow.core.models import AgentRequest, Backend, Citation, GatewayResponse, Route
 from aigenflow.engine.models import SessionSpec, StepRecord
@@ -89,9 +89,10 @@ class Rehearsal:
         """Nobody waits for anybody."""
         return nullcontext([nullcontext()] * requests)
 
-    async def ask(self, request: AgentRequest) -> Answer:
+    async def ask(self, request: AgentRequest, fit: Fit = as_it_is) -> Answer:
         """The remembered answer, or a text of the expected length."""
         route = self.cast.routes[request.agent]
+        request = fit(request, route)
         guesses = [doc.id for doc in request.context if doc.id in self._guessed]
         found = None
         if not guesses and route.backend is not Backend.OFFLINE:

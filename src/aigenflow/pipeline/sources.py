@@ -32,9 +32,9 @@ class Sources:
 def number_sources(records: Iterable[StepRecord]) -> Sources:
     """Number the sources of ``records``, which are in order of phases and tasks.
 
-    A text without sources of its own was written from the numbered list, so its markers already
-    are the document's. An agent that searches hears the list as ``[Sn]`` and keeps ``[n]`` for
-    what it finds itself.
+    Every agent hears the document's sources as ``[#n]``, because some number sources of their own
+    as ``[n]`` even where they were not asked to search. A text that has no sources of its own can
+    only mean the document's, however it writes them.
     """
     numbers: dict[str, int] = {}
     citations: list[Citation] = []
