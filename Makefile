@@ -31,6 +31,15 @@ test: $(READY) ## Run the tests
 test-fast: $(READY) ## Run the tests that take less than a few seconds each
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
+.PHONY: test-postgres
+test-postgres: $(READY) ## Run the tests of stores and ledger on a PostgreSQL of their own
+	tests/with_postgres.sh $(BIN)/pytest -q tests/cache/backends/test_sql.py tests/monitoring/test_tracker.py
+
+.PHONY: test-long
+test-long: $(READY) ## Run the crash, concurrency and money tests at full length (an hour)
+	AIGENFLOW_TEST_CALLS=10000 AIGENFLOW_TEST_HAMMER_STEPS=10000 AIGENFLOW_TEST_CRASH_TRIALS=1000 \
+		$(BIN)/pytest -q --timeout 1800 tests/cache tests/monitoring
+
 .PHONY: coverage
 coverage: $(READY) ## Run the tests and say which lines and branches they reach
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=85
