@@ -5,81 +5,30 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from aigenflow.core import files
 from aigenflow.core.clock import SystemClock
 from aigenflow.core.errors import (
+    AigenflowError,
+    BudgetExceededError,
+    ConfigError,
     DeadLetterError,
+    GatewayError,
     InputError,
     JournalWriteError,
     SessionDamagedError,
     SessionNotFoundError,
 )
 from aigenflow.core.files import FileOps
-from aigenflow.core.models import AgentType, DocumentType, GatewayResponse, Language
+from aigenflow.engine import local
 from aigenflow.engine.local import LocalEngine, LocalSession
-from aigenflow.engine.models import SessionSpec, SessionStatus, StepRecord, digest
+from aigenflow.engine.models import SessionStatus, StepRecord
 from aigenflow.engine.runner import Step
-
-STEP = Step(phase=1, phase_name="framing", task="brainstorm", fingerprint="f1")
-LATER = Step(phase=1, phase_name="framing", task="validate", fingerprint="f2")
-
-
-def a_spec(session: str = "s1", **changes: object) -> SessionSpec:
-    spec = SessionSpec(
-        session=session,
-        topic="a topic to write on",
-        document_type=DocumentType.BIZPLAN,
-        template="default",
-        language=Language.EN,
-        created=datetime(2026, 11, 22, tzinfo=UTC),
-    )
-    return spec.model_copy(update=changes)
-
-
-def a_record(step: Step, content: str = "an answer") -> StepRecord:
-    return StepRecord(
-        phase=step.phase,
-        task=step.task,
-        agent=AgentType.CHATGPT,
-        actor=AgentType.CHATGPT,
-        fingerprint=step.fingerprint,
-        content=content,
-        content_sha256=digest(content),
-        response=GatewayResponse(content=content),
-        finished=datetime(2026, 11, 22, tzinfo=UTC),
-    )
-
-
-def answering(record: StepRecord) -> Callable[[], Awaitable[StepRecord]]:
-    async def answer() -> StepRecord:
-        return record
-
-    return answer
-
-
-def failing(error: BaseException) -> Callable[[], Awaitable[StepRecord]]:
-    async def fail() -> StepRecord:
-        raise error
-
-    return fail
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> LocalEngine:
-    return LocalEngine(tmp_path / "output", SystemClock())
-
-
-@pytest.fixture
-async def session(engine: LocalEngine) -> LocalSession:
-    session = engine.create(a_spec())
-    await session.run(STEP, answering(a_record(STEP)))
-    return session
+from tests.engine.sessions import LATER, STEP, a_record, a_spec, answering, failing
 
 
 async def test_a_finished_step_is_remembered_by_the_next_process(
@@ -195,8 +144,8 @@ async def test_a_step_that_fails_five_runs_running_is_left_alone(
 ) -> None:
     """No more money goes into it until the user says so."""
     for _run in range(5):
-        with pytest.raises(ValueError, match="down"):
-            await session.run(LATER, failing(ValueError("down")))
+        with pytest.raises(GatewayError, match="down"):
+            await session.run(LATER, failing(GatewayError("down")))
     with pytest.raises(DeadLetterError, match=r"phase1\.validate"):
         await session.run(LATER, answering(a_record(LATER)))
     session.forgive()
@@ -204,12 +153,58 @@ async def test_a_step_that_fails_five_runs_running_is_left_alone(
     assert session.state.attempts == {}
 
 
-async def test_an_interruption_is_not_a_failure(session: LocalSession) -> None:
-    """Ctrl-C five times over does not lead to the dead-letter state."""
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), BudgetExceededError("b"), ConfigError("c"), JournalWriteError("j")],
+)
+async def test_only_a_step_that_failed_itself_counts_towards_the_dead_letter(
+    engine: LocalEngine, session: LocalSession, error: BaseException
+) -> None:
+    """Ctrl-C, a budget or a wrong setting, however often, leave the step as it was."""
     for _run in range(6):
-        with pytest.raises(KeyboardInterrupt):
-            await session.run(LATER, failing(KeyboardInterrupt()))
-    await session.run(LATER, answering(a_record(LATER)))
+        with pytest.raises(type(error)):
+            await session.run(LATER, failing(error))
+    assert session.state.attempts == {}
+    assert engine.read("s1").attempts == {}
+
+
+async def test_an_error_that_is_no_failure_forgets_its_own_attempt_only(
+    session: LocalSession,
+) -> None:
+    """What failed before still counts."""
+    for error in (GatewayError("down"), GatewayError("down"), BudgetExceededError("enough")):
+        with pytest.raises(AigenflowError):
+            await session.run(LATER, failing(error))
+    assert session.state.attempts == {LATER.name: 2}
+
+
+async def test_a_step_that_kills_the_process_counts_as_failed(
+    engine: LocalEngine, session: LocalSession
+) -> None:
+    """A crash loop ends in the dead letter: the attempt is on disk before the step begins."""
+    during: list[dict[str, int]] = []
+
+    async def look() -> StepRecord:
+        during.append(engine.read("s1").attempts)
+        return a_record(LATER)
+
+    await session.run(LATER, look)
+    assert during == [{LATER.name: 1}]
+
+
+async def test_a_step_that_begins_again_clears_what_stopped_the_run(
+    engine: LocalEngine, session: LocalSession
+) -> None:
+    """A running session does not show the trouble of the run before."""
+    session.stopped("both are down", "wait")
+    seen: list[tuple[str, str]] = []
+
+    async def look() -> StepRecord:
+        seen.append((engine.read("s1").message, engine.read("s1").hint))
+        return a_record(LATER)
+
+    await session.run(LATER, look)
+    assert seen == [("", "")]
 
 
 class FullDisk(FileOps):
@@ -280,6 +275,201 @@ async def test_a_branch_starts_with_the_earlier_phases(
     assert branch.recall(STEP) == a_record(STEP)
     branch.close()
     assert {state.spec.session for state in engine.sessions()} == {"s1", "s2"}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class DyingOps(FileOps):
+    """Dies at the ``last``-th replacement of a file, and does nothing from then on."""
+
+    def __init__(self, last: int) -> None:
+        self.left = last
+
+    def replace(self, source: Path, target: Path) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+        super().replace(source, target)
+
+
+async def test_a_branch_killed_while_it_is_made_is_no_session(
+    engine: LocalEngine, session: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the parent's results never look like all of them."""
+    session.close()
+    for moment in range(20):
+        spec = a_spec(f"branch{moment}", parent="s1", from_phase=2)
+        monkeypatch.setattr(files, "OPS", DyingOps(moment))
+        try:
+            branch = engine.branch("s1", spec)
+        except Killed:
+            monkeypatch.undo()
+            assert {state.spec.session for state in engine.sessions()} == {"s1"}
+            with pytest.raises(SessionNotFoundError):
+                engine.open(spec.session)
+        else:
+            break
+    monkeypatch.undo()
+    assert moment >= 4
+    assert branch.recall(STEP) == a_record(STEP)
+    branch.close()
+
+
+async def test_the_reserve_is_there_again_when_a_session_is_opened(
+    engine: LocalEngine, session: LocalSession
+) -> None:
+    """A resumed run can also save its last answer."""
+    session.publish({"plan.md": b"# Plan"}, {})
+    session.close()
+    again = engine.open("s1")
+    assert (session.folder / ".reserve").stat().st_size == 4 * 1024 * 1024
+    again.close()
+
+
+class Undeletable(FileOps):
+    """Removes nothing."""
+
+    def unlink(self, path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+async def test_a_reserve_that_cannot_be_removed_is_an_error_of_the_journal(
+    session: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named like every other trouble with the session's folder."""
+    monkeypatch.setattr(files, "OPS", Undeletable())
+    with pytest.raises(JournalWriteError, match="cannot be written"):
+        session.publish({"plan.md": b"# Plan"}, {})
+
+
+async def test_closing_releases_the_session_whatever_happens(
+    engine: LocalEngine, session: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner file that cannot be removed does not keep others out."""
+    monkeypatch.setattr(files, "OPS", Undeletable())
+    session.close()
+    monkeypatch.undo()
+    engine.open("s1").close()
+
+
+async def test_a_session_that_cannot_be_opened_is_not_held(
+    engine: LocalEngine, session: LocalSession
+) -> None:
+    """Once its file is put right, the same process can open it."""
+    session.close()
+    file = session.folder / "phase1" / "results.json"
+    kept = file.read_text()
+    file.write_text("{")
+    with pytest.raises(SessionDamagedError) as caught:
+        engine.open("s1")
+    file.write_text(kept)
+    engine.open("s1").close()
+    assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize("root_exists", [True, False])
+def test_every_session_is_hidden_from_git(tmp_path: Path, root_exists: bool) -> None:
+    """Plans are confidential, also in a folder that was there before."""
+    root = tmp_path / "output"
+    if root_exists:
+        root.mkdir()
+    session = LocalEngine(root, SystemClock()).create(a_spec())
+    session.close()
+    assert (session.folder / ".gitignore").read_text() == "*\n"
+    assert (root / ".gitignore").exists() is not root_exists
+
+
+class Watched(FileOps):
+    """Writes down which files and folders were opened, created and synchronised."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str]] = []
+        self.names: dict[int, str] = {}
+
+    def open(self, path: Path | str, flags: int, mode: int) -> int:
+        descriptor = super().open(path, flags, mode)
+        self.names[descriptor] = Path(path).name
+        return descriptor
+
+    def create(self, path: Path) -> None:
+        super().create(path)
+        self.log.append(("create", path.name))
+
+    def fsync(self, descriptor: int) -> None:
+        super().fsync(descriptor)
+        self.log.append(("fsync", self.names[descriptor]))
+
+    def replace(self, source: Path, target: Path) -> None:
+        super().replace(source, target)
+        self.log.append(("replace", target.name))
+
+    def unlink(self, path: Path) -> None:
+        super().unlink(path)
+        self.log.append(("unlink", path.name))
+
+
+def test_a_new_session_survives_a_power_cut(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name in the output folder is durable, not only what is in it."""
+    ops = Watched()
+    monkeypatch.setattr(files, "OPS", ops)
+    engine.create(a_spec()).close()
+    made = ops.log.index(("create", "s1"))
+    assert ops.log[made + 1] == ("fsync", "output")
+    assert {"replace": ".owner", "unlink": ".owner"}.items() <= set(ops.log)
+
+
+async def test_a_new_answer_removes_the_old_text_for_good_before_it_is_written(
+    session: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No order in which a power cut keeps the writes shows an old text beside new results."""
+    ops = Watched()
+    monkeypatch.setattr(files, "OPS", ops)
+    other = Step(phase=1, phase_name="framing", task="brainstorm", fingerprint="other")
+    await session.run(other, answering(a_record(other, "another answer")))
+    steps = [entry for entry in ops.log if not entry[1].endswith(".tmp")]
+    start = steps.index(("unlink", "brainstorm.md"))
+    assert steps[start : start + 6] == [
+        ("unlink", "brainstorm.md"),
+        ("fsync", "phase1"),
+        ("replace", "results.json"),
+        ("fsync", "phase1"),
+        ("replace", "brainstorm.md"),
+        ("fsync", "phase1"),
+    ]
+
+
+async def test_opening_uses_the_state_as_it_is_once_the_session_is_held(
+    engine: LocalEngine, session: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the process before wrote while it let go is not overwritten with older news."""
+    take = local._acquire
+
+    def late(folder: Path, name: str) -> FileLock:
+        session.phase_done(1)
+        session.close()
+        return take(folder, name)
+
+    monkeypatch.setattr(local, "_acquire", late)
+    again = engine.open("s1")
+    assert again.state.completed_phases == [1]
+    again.close()
+
+
+async def test_a_damaged_session_is_listed_as_such(
+    engine: LocalEngine, session: LocalSession
+) -> None:
+    """It does not vanish from the list, and the others stay readable."""
+    session.close()
+    engine.create(a_spec("s2")).close()
+    (session.folder / "pipeline_state.json").write_text("{")
+    survey = engine.survey()
+    assert [state.spec.session for state in survey.readable] == ["s2"]
+    assert [one.session for one in survey.damaged] == ["s1"]
+    assert "pipeline_state.json" in survey.damaged[0].message
 
 
 @pytest.mark.parametrize("name", ["../s1", "S1", "", "a/b", "con", "s1\n"])

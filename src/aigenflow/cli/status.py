@@ -15,7 +15,7 @@ from aigenflow.cli.console import printable, read_settings
 
 if TYPE_CHECKING:
     from aigenflow.engine.local import LocalEngine
-    from aigenflow.engine.models import SessionState
+    from aigenflow.engine.models import DamagedSession, SessionState, Survey
 
 
 @click.command("status", help=_("List the sessions, or show one."))
@@ -31,13 +31,14 @@ def command(session: str | None, output_dir: Path | None, as_json: bool) -> None
     if session is not None:
         _show_one(engine, session, as_json=as_json)
         return
-    states = engine.sessions()
+    survey = engine.survey()
     if as_json:
-        click.echo(json.dumps([_summary(state) for state in states], ensure_ascii=False, indent=2))
-    elif not states:
+        listed = [*map(_summary, survey.readable), *map(_damaged_summary, survey.damaged)]
+        click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+    elif not survey.readable and not survey.damaged:
         click.echo(_("No sessions in {folder}.").format(folder=settings.output_dir))
     else:
-        _print_table(states)
+        _print_table(survey)
 
 
 def _summary(state: SessionState) -> dict[str, object]:
@@ -57,6 +58,16 @@ def _summary(state: SessionState) -> dict[str, object]:
     }
 
 
+def _damaged_summary(damaged: DamagedSession) -> dict[str, object]:
+    unknown = ("phase", "completed_phases", "topic", "document_type", "template", "language")
+    return {
+        "session": damaged.session,
+        "status": "damaged",
+        **dict.fromkeys((*unknown, "created", "updated")),
+        "message": damaged.message,
+    }
+
+
 def _status_word(state: SessionState) -> str:
     words = {
         "running": _("running"),
@@ -67,19 +78,23 @@ def _status_word(state: SessionState) -> str:
     return words[state.status.value]
 
 
-def _print_table(states: tuple[SessionState, ...]) -> None:
+def _print_table(survey: Survey) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="")
     for title in (_("Session"), _("Status"), _("Phases"), _("Topic")):
         table.add_column(title, no_wrap=True)
-    for state in states:
+    for state in survey.readable:
         done = f"{len(state.completed_phases)}/5"
         topic = printable(" ".join(state.spec.topic.split()))[:80]
         table.add_row(state.spec.session, _status_word(state), done, topic)
+    for damaged in survey.damaged:
+        table.add_row(damaged.session, _("damaged"), "", "")
     width = None if sys.stdout.isatty() else 200
     Console(markup=False, highlight=False, width=width).print(table)
+    for damaged in survey.damaged:
+        click.echo(printable(f"{damaged.message} {damaged.hint}"), err=True)
 
 
 def _show_one(engine: LocalEngine, session: str, *, as_json: bool) -> None:

@@ -79,6 +79,9 @@ class FileOps:
     def mkdir(self, path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
 
+    def create(self, path: Path) -> None:
+        path.mkdir(mode=DIRECTORY_MODE)
+
 
 OPS = FileOps()
 
@@ -101,6 +104,15 @@ def ensure_directory(path: Path) -> Path:
     return path
 
 
+def create_directory(path: Path) -> None:
+    """Make ``path``, readable by the owner only, so that it survives a power cut.
+
+    Raises ``OSError``, also where it is there already.
+    """
+    OPS.create(path)
+    _sync_directory(path.parent)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Publish ``data`` at ``path`` so that it survives a power cut. About 7 ms.
 
@@ -115,6 +127,18 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises ``OSError``; the old file, if any, is then still there.
     """
     _publish(path, data, durable=False)
+
+
+def remove(path: Path) -> None:
+    """Remove ``path`` if it is there. Raises ``OSError``."""
+    OPS.unlink(path)
+
+
+def remove_durably(path: Path) -> None:
+    """Remove ``path`` if it is there, so that no power cut brings it back. Raises ``OSError``."""
+    if os.path.lexists(path):
+        OPS.unlink(path)
+        _sync_directory(path.parent)
 
 
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
@@ -314,8 +338,12 @@ def _publish(path: Path, data: bytes, *, durable: bool) -> None:
             OPS.unlink(temporary)
         raise
     if durable:
-        with _descriptor(path.parent, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            OPS.fsync(descriptor)
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    with _descriptor(path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+        OPS.fsync(descriptor)
 
 
 @contextlib.contextmanager

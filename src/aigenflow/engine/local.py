@@ -9,7 +9,9 @@
 
 Every finished task is durable before the next one begins (see ``core.files.write_durably``). A
 text edited by a person, in either place, counts as the task's result from then on; the steps that
-heard the old text are asked again, because their question has changed.
+heard the old text are asked again, because their question has changed. So no crash may leave two
+texts that differ: an outdated ``.md`` is removed before ``results.json`` is written, and a missing
+one is written again.
 """
 
 from __future__ import annotations
@@ -20,53 +22,70 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from gettext import gettext as _
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from aigenflow.core.clock import Clock
 from aigenflow.core.errors import (
     DeadLetterError,
+    GatewayError,
     InputError,
     JournalWriteError,
+    PhaseFailedError,
     SessionDamagedError,
     SessionInUseError,
     SessionNotFoundError,
 )
 from aigenflow.core.files import (
+    create_directory,
     ensure_directory,
     is_safe_name,
     read_bounded,
+    remove,
+    remove_durably,
     reserve_space,
     sweep_temporaries,
+    write_atomically,
     write_durably,
 )
 from aigenflow.engine.models import (
-    SCHEMA_VERSION,
+    DamagedSession,
     PhaseResults,
     SessionSpec,
     SessionState,
     SessionStatus,
     StepRecord,
+    Survey,
     digest,
 )
 from aigenflow.engine.runner import Step
+from aigenflow.engine.session_files import (
+    FINAL_FOLDER,
+    MAX_FILE_BYTES,
+    METADATA_FILE,
+    PHASE_FOLDERS,
+    RESULTS_FILE,
+    STATE_FILE,
+    document_digest,
+    edited_name,
+    encoded,
+    read_model,
+    read_phase,
+    read_results,
+    read_text,
+    with_edits,
+)
 
-STATE_FILE = "pipeline_state.json"
-RESULTS_FILE = "results.json"
-METADATA_FILE = "metadata.json"
-FINAL_FOLDER = "final"
-MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_ATTEMPTS = 5
 LOCK_PATIENCE_S = 0.3
 """Longer than it takes another process to look whether a session is held."""
 RESERVE_BYTES = 4 * 1024 * 1024
-_Model = TypeVar("_Model", bound=BaseModel)
-_LOCK, _OWNER, _RESERVE = ".lock", ".owner", ".reserve"
+_LOCK, _OWNER, _RESERVE, _IGNORE = ".lock", ".owner", ".reserve", ".gitignore"
 
 
 def ignore_notice(notice: str) -> None:
@@ -84,7 +103,6 @@ class LocalSession:
         self._clock = clock
         self._lock = lock
         self._phases: dict[int, PhaseResults] = {}
-        self._load_phases()
 
     @property
     def spec(self) -> SessionSpec:
@@ -99,6 +117,38 @@ class LocalSession:
     def is_completed(self) -> bool:
         """Whether the document is there."""
         return self._state.status is SessionStatus.COMPLETED
+
+    def begin(self) -> None:
+        """Make the folder a session: it has a state from now on."""
+        self._save_state()
+
+    def load(self) -> None:
+        """Read the results, and take over what a person made of them.
+
+        Raises ``SessionDamagedError`` and ``JournalWriteError``.
+        """
+        for path in sorted(self.folder.glob(f"{PHASE_FOLDERS}/{RESULTS_FILE}")):
+            self._load_phase(path)
+        for number in self._state.completed_phases:
+            if number not in self._phases:
+                self._notify(
+                    _("The results of phase {phase} are gone, so it is done again.").format(
+                        phase=number
+                    )
+                )
+
+    def adopt(self, parent: Path, before: int) -> None:
+        """Take over the results of the session in ``parent`` up to the phase ``before``.
+
+        Raises as :meth:`load`.
+        """
+        with self._journal_errors():
+            for number in range(1, before):
+                source = parent / f"phase{number}"
+                target = ensure_directory(self.folder / source.name)
+                for path in (*sorted(source.glob("*.md")), *source.glob(RESULTS_FILE)):
+                    write_durably(target / path.name, read_bounded(path, MAX_FILE_BYTES))
+        self.load()
 
     def watch(self, on_notice: Callable[[str], None]) -> None:
         """Tell ``on_notice`` what the user should know, from the first notice on."""
@@ -126,11 +176,13 @@ class LocalSession:
         self._begin(step)
         try:
             record = await action()
-        except BaseException as error:
-            if not isinstance(error, Exception):  # interrupted by the user, not failed
+            self._remember(step, record)
+        except (GatewayError, PhaseFailedError):
+            raise
+        except BaseException:  # budget, configuration, Ctrl-C: the step itself did not fail
+            with contextlib.suppress(JournalWriteError):
                 self._forget_attempt(step)
             raise
-        self._remember(step, record)
         return record
 
     def phase_done(self, phase: int) -> None:
@@ -142,13 +194,22 @@ class LocalSession:
 
     def publish(self, documents: Mapping[str, bytes], metadata: Mapping[str, Any]) -> Path:
         final = self.folder / FINAL_FOLDER
+        ours = {name: document_digest(data) for name, data in documents.items()}
+        known = {name: [*self._published(name), sha] for name, sha in ours.items()}
+        self._save_state(published={**self._state.published, **known})
         with self._journal_errors():
             ensure_directory(final)
             for name, data in documents.items():
+                self._keep_edited(final / name)
                 self._write(final / name, data)
             self._write_json(self.folder / METADATA_FILE, dict(metadata))
-        self._save_state(status=SessionStatus.COMPLETED, message="", hint="")
-        (self.folder / _RESERVE).unlink(missing_ok=True)
+            remove(self.folder / _RESERVE)
+        self._save_state(
+            status=SessionStatus.COMPLETED,
+            published={**self._state.published, **{name: [sha] for name, sha in ours.items()}},
+            message="",
+            hint="",
+        )
         return final
 
     def forgive(self) -> None:
@@ -157,8 +218,7 @@ class LocalSession:
 
     def close(self) -> None:
         """Release the session for other processes."""
-        (self.folder / _OWNER).unlink(missing_ok=True)
-        self._lock.release()
+        _release(self.folder, self._lock)
 
     def _notify(self, notice: str) -> None:
         self.notices.append(notice)
@@ -177,27 +237,73 @@ class LocalSession:
             )
         self._save_state(
             status=SessionStatus.RUNNING,
+            message="",
+            hint="",
             current_phase=step.phase,
             attempts={**self._state.attempts, step.name: attempts + 1},
         )
 
     def _forget_attempt(self, step: Step) -> None:
         attempts = dict(self._state.attempts)
-        attempts[step.name] = max(0, attempts.get(step.name, 0) - 1)
+        count = attempts.pop(step.name, 0)
+        if count > 1:
+            attempts[step.name] = count - 1
         self._save_state(attempts=attempts)
 
     def _remember(self, step: Step, record: StepRecord) -> None:
-        phase = self._phases.setdefault(
-            step.phase, PhaseResults(phase=step.phase, name=step.phase_name)
+        known = self._phases.get(step.phase)
+        results = {**(known.results if known else {}), step.task: record}
+        self._store(
+            PhaseResults(phase=step.phase, name=step.phase_name, results=results), {step.task}
         )
-        phase.results[step.task] = record
-        folder = self.folder / f"phase{step.phase}"
-        with self._journal_errors():
-            ensure_directory(folder)
-            self._write(folder / f"{step.task}.md", _encoded(record.content))
-            self._write_json(folder / RESULTS_FILE, phase)
         attempts = {name: n for name, n in self._state.attempts.items() if name != step.name}
         self._save_state(attempts=attempts)
+
+    def _load_phase(self, path: Path) -> None:
+        phase = read_phase(path)
+        edited, outdated = False, set()
+        for task, record in phase.results.items():
+            file = path.parent / f"{task}.md"
+            text = read_text(file)
+            phase.results[task] = with_edits(record, file, text)
+            if phase.results[task] is not record:
+                edited = True
+                self._notify(_("{file} was edited; your text is used.").format(file=file))
+            if text is None or digest(text) != digest(phase.results[task].content):
+                outdated.add(task)
+        self._phases[phase.phase] = phase
+        if edited or outdated:
+            self._store(phase, outdated)
+
+    def _store(self, phase: PhaseResults, outdated: Collection[str]) -> None:
+        """Write the results, and the texts of the tasks whose file is missing or ``outdated``."""
+        folder = self.folder / f"phase{phase.phase}"
+        with self._journal_errors():
+            ensure_directory(folder)
+            # An old text beside new results would look like an edit; no text does not.
+            for task in outdated:
+                remove_durably(folder / f"{task}.md")
+            self._write_json(folder / RESULTS_FILE, phase)
+            self._phases[phase.phase] = phase
+            for task in outdated:
+                text = phase.results[task].content.rstrip() + "\n"
+                self._write(folder / f"{task}.md", encoded(text))
+
+    def _published(self, name: str) -> list[str]:
+        return self._state.published.get(name, [])
+
+    def _keep_edited(self, path: Path) -> None:
+        """Save a document that a person edited from being overwritten."""
+        if not path.exists():
+            return
+        data = read_bounded(path, MAX_FILE_BYTES)
+        if document_digest(data) in self._published(path.name):
+            return
+        kept = path.with_name(edited_name(path.name, {file.name for file in path.parent.iterdir()}))
+        self._write(kept, data)
+        self._notify(
+            _("{file} was edited; your text is kept as {kept}.").format(file=path, kept=kept.name)
+        )
 
     def _save_state(self, **changes: Any) -> None:
         changes["updated"] = self._clock.now()
@@ -208,7 +314,7 @@ class LocalSession:
     def _write_json(self, path: Path, value: BaseModel | dict[str, Any]) -> None:
         plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         text = json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False)
-        self._write(path, _encoded(text + "\n"))
+        self._write(path, encoded(text + "\n"))
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write durably; on a full disk, into the space that was kept for this."""
@@ -218,7 +324,7 @@ class LocalSession:
             reserve = self.folder / _RESERVE
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not reserve.exists():
                 raise
-            reserve.unlink()
+            remove(reserve)
             write_durably(path, data)
 
     @contextlib.contextmanager
@@ -234,23 +340,6 @@ class LocalSession:
                     "Nothing more is bought. Free some space or check permissions, then resume."
                 ),
             ) from error
-
-    def _load_phases(self) -> None:
-        for path in sorted(self.folder.glob(f"phase[1-9]/{RESULTS_FILE}")):
-            results = _read_model(path, PhaseResults)
-            for task, record in results.results.items():
-                file = path.parent / f"{task}.md"
-                results.results[task] = _with_edits(file, record)
-                if results.results[task].edited and not record.edited:
-                    self._notify(_("{file} was edited; your text is used.").format(file=file))
-            self._phases[results.phase] = results
-        for number in self._state.completed_phases:
-            if number not in self._phases:
-                self._notify(
-                    _("The results of phase {phase} are gone, so it is done again.").format(
-                        phase=number
-                    )
-                )
 
 
 class LocalEngine:
@@ -269,12 +358,85 @@ class LocalEngine:
 
         Raises :class:`~aigenflow.core.errors.InputError` where it cannot be made.
         """
+        with self._made(spec) as session:
+            session.begin()
+            return session
+
+    def open(self, session: str) -> LocalSession:
+        """Take an existing session.
+
+        Raises ``SessionNotFoundError``, ``SessionInUseError``, ``SessionDamagedError`` or
+        ``JournalWriteError``.
+        """
+        path = self._state_file(session)
+        with _held(path.parent, session) as lock:
+            for place in (
+                path.parent,
+                *path.parent.glob(PHASE_FOLDERS),
+                path.parent / FINAL_FOLDER,
+            ):
+                sweep_temporaries(place)
+            state = read_model(path, SessionState)
+            taken = LocalSession(path.parent, state, self._clock, lock)
+            taken.load()
+            with contextlib.suppress(OSError):  # a full disk may still have room for small files
+                reserve_space(path.parent / _RESERVE, RESERVE_BYTES)
+            return taken
+
+    def branch(self, parent: str, spec: SessionSpec) -> LocalSession:
+        """Start a session that has the parent's results before ``spec.from_phase``.
+
+        Raises as :meth:`create` and :meth:`open`.
+        """
+        source = self._state_file(parent).parent
+        with self._made(spec) as session:
+            session.adopt(source, spec.from_phase)
+            session.begin()  # last: a folder without a state is no session
+            return session
+
+    def read(self, session: str) -> SessionState:
+        """Where a session stands, without taking it."""
+        state = read_model(self._state_file(session), SessionState)
+        if state.status is SessionStatus.RUNNING and not self._is_held(session):
+            return state.model_copy(update={"status": SessionStatus.INTERRUPTED})
+        return state
+
+    def sessions(self) -> tuple[SessionState, ...]:
+        """Every readable session, newest first."""
+        return self.survey().readable
+
+    def survey(self) -> Survey:
+        """Every session, also those that cannot be read."""
+        readable, damaged = [], []
+        for path in sorted(self._root.glob(f"*/{STATE_FILE}")):
+            name = path.parent.name
+            try:
+                readable.append(self.read(name))
+            except SessionDamagedError as error:
+                damaged.append(DamagedSession(session=name, message=error.message, hint=error.hint))
+            except (SessionNotFoundError, InputError):  # removed just now, or no session's name
+                continue
+        readable.sort(key=lambda state: state.spec.created, reverse=True)
+        return Survey(readable=tuple(readable), damaged=tuple(damaged))
+
+    def results(self, session: str) -> tuple[StepRecord, ...]:
+        """The remembered results of a session, without taking it."""
+        return read_results(self._folder(session))
+
+    def folder(self, session: str) -> Path:
+        """The folder of an existing session."""
+        return self._state_file(session).parent
+
+    @contextlib.contextmanager
+    def _made(self, spec: SessionSpec) -> Iterator[LocalSession]:
+        """A new session's folder, held; released again only where the block fails."""
         folder = self._folder(spec.session)
         try:
             if not self._root.exists():
                 ensure_directory(self._root)
-                (self._root / ".gitignore").write_text("*\n")
-            folder.mkdir(mode=0o700)
+                write_atomically(self._root / _IGNORE, b"*\n")
+            create_directory(folder)
+            write_atomically(folder / _IGNORE, b"*\n")
             reserve_space(folder / _RESERVE, RESERVE_BYTES)
         except OSError as error:
             raise InputError(
@@ -283,70 +445,18 @@ class LocalEngine:
                 ),
                 hint=_("Choose another with --output-dir."),
             ) from error
-        lock = _acquire(folder, spec.session)
-        state = SessionState(spec=spec, updated=self._clock.now())
-        session = LocalSession(folder, state, self._clock, lock)
-        session.forgive()
-        return session
+        with _held(folder, spec.session) as lock:
+            state = SessionState(spec=spec, updated=self._clock.now())
+            yield LocalSession(folder, state, self._clock, lock)
 
-    def open(self, session: str) -> LocalSession:
-        """Take an existing session.
-
-        Raises ``SessionNotFoundError``, ``SessionInUseError`` or ``SessionDamagedError``.
-        """
-        state = self.read(session)
-        folder = self._folder(session)
-        lock = _acquire(folder, session)
-        for place in (folder, *folder.glob("phase[1-9]"), folder / FINAL_FOLDER):
-            sweep_temporaries(place)
-        return LocalSession(folder, state, self._clock, lock)
-
-    def branch(self, parent: str, spec: SessionSpec) -> LocalSession:
-        """Start a session that has the parent's results before ``spec.from_phase``."""
-        self.read(parent)
-        session = self.create(spec)
-        for number in range(1, spec.from_phase):
-            source = self._folder(parent) / f"phase{number}"
-            target = ensure_directory(session.folder / f"phase{number}")
-            for path in sorted(source.glob("*.md")) + sorted(source.glob(RESULTS_FILE)):
-                write_durably(target / path.name, read_bounded(path, MAX_FILE_BYTES))
-        session._load_phases()  # noqa: SLF001 - the same module
-        return session
-
-    def read(self, session: str) -> SessionState:
-        """Where a session stands, without taking it."""
+    def _state_file(self, session: str) -> Path:
         path = self._folder(session) / STATE_FILE
         if not path.is_file():
             raise SessionNotFoundError(
                 _("There is no session {id} in {root}.").format(id=session, root=self._root),
                 hint=_("`aigenflow status` lists the sessions; --output-dir looks elsewhere."),
             )
-        state = _read_model(path, SessionState)
-        if state.status is SessionStatus.RUNNING and not self._is_held(session):
-            return state.model_copy(update={"status": SessionStatus.INTERRUPTED})
-        return state
-
-    def sessions(self) -> tuple[SessionState, ...]:
-        """Every readable session, newest first."""
-        found = []
-        for path in self._root.glob(f"*/{STATE_FILE}"):
-            with contextlib.suppress(SessionDamagedError, SessionNotFoundError, InputError):
-                found.append(self.read(path.parent.name))
-        return tuple(sorted(found, key=lambda state: state.spec.created, reverse=True))
-
-    def results(self, session: str) -> tuple[StepRecord, ...]:
-        """The remembered results of a session, without taking it."""
-        paths = sorted(self._folder(session).glob(f"phase[1-9]/{RESULTS_FILE}"))
-        return tuple(
-            _with_edits(path.parent / f"{task}.md", record)
-            for path in paths
-            for task, record in _read_model(path, PhaseResults).results.items()
-        )
-
-    def folder(self, session: str) -> Path:
-        """The folder of an existing session."""
-        self.read(session)
-        return self._folder(session)
+        return path
 
     def _folder(self, session: str) -> Path:
         if not is_safe_name(session):
@@ -367,12 +477,29 @@ class LocalEngine:
             return False
 
 
+@contextlib.contextmanager
+def _held(folder: Path, session: str) -> Iterator[FileLock]:
+    """The session's lock, taken; released again only where the block fails."""
+    lock = _acquire(folder, session)
+    try:
+        yield lock
+    except BaseException:
+        _release(folder, lock)
+        raise
+
+
+def _release(folder: Path, lock: FileLock) -> None:
+    with contextlib.suppress(OSError):  # only for a message; the lock must go in any case
+        remove(folder / _OWNER)
+    lock.release()
+
+
 def _acquire(folder: Path, session: str) -> FileLock:
     lock = FileLock(folder / _LOCK, timeout=LOCK_PATIENCE_S, mode=0o600)
     try:
         lock.acquire(poll_interval=0.02)
     except Timeout:
-        owner = _read_text(folder / _OWNER) or _("another process")
+        owner = _owner(folder) or _("another process")
         raise SessionInUseError(
             _("Session {id} is in use by {owner}.").format(id=session, owner=owner),
             hint=_("Wait for it to end, or stop that process."),
@@ -385,54 +512,12 @@ def _acquire(folder: Path, session: str) -> FileLock:
             hint=_("Check the permissions of {folder}.").format(folder=folder),
         ) from error
     with contextlib.suppress(OSError):  # only for the message above
-        (folder / _OWNER).write_text(f"pid {os.getpid()} on {socket.gethostname()}")
+        write_atomically(folder / _OWNER, encoded(f"pid {os.getpid()} on {socket.gethostname()}"))
     return lock
 
 
-def _read_model(path: Path, model: type[_Model]) -> _Model:
+def _owner(folder: Path) -> str:
     try:
-        value = json.loads(read_bounded(path, MAX_FILE_BYTES))
-        version = value.get("schema_version") if isinstance(value, dict) else None
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise SessionDamagedError(
-                _("{file} was written by a newer version of aigenflow.").format(file=path),
-                hint=_("Upgrade aigenflow to use this session."),
-            )
-        return model.model_validate(value)
-    except (OSError, ValueError, RecursionError) as error:
-        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise SessionDamagedError(
-            _("{file} cannot be read: {problem}").format(file=path, problem=problem),
-            hint=_("Put it right, or delete it: its phase is then done again.")
-            if path.name == RESULTS_FILE
-            else _("Start a new run; the results of finished phases are still in the folder."),
-        ) from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return read_bounded(path, MAX_FILE_BYTES).decode("utf-8", "surrogateescape")
+        return read_bounded(folder / _OWNER, 1024).decode("utf-8", "replace")
     except (OSError, ValueError):
         return ""
-
-
-def _with_edits(path: Path, record: StepRecord) -> StepRecord:
-    """``record`` with the text that a person made of it, in ``path`` or in the results file."""
-    text = _read_text(path)
-    edits = {t for t in (record.content, text) if t and digest(t) != record.content_sha256}
-    if not edits:
-        return record
-    if len(edits) > 1:
-        raise SessionDamagedError(
-            _("{file} and {results} were both edited, and differ.").format(
-                file=path, results=path.parent / RESULTS_FILE
-            ),
-            hint=_("Keep your text in one of the two; delete {file} to use the other.").format(
-                file=path.name
-            ),
-        )
-    return record.model_copy(update={"content": edits.pop(), "edited": True})
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "replace")
