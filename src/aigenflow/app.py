@@ -32,7 +32,7 @@ from aigenflow.core.models import (
     Route,
 )
 from aigenflow.engine.local import LocalEngine, LocalSession
-from aigenflow.engine.models import SessionSpec, SessionState, StepRecord
+from aigenflow.engine.models import SessionSpec, StepRecord
 from aigenflow.gateway.registry import Gateways, can_be_reached, is_listening
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.opening import open_tracker
@@ -150,8 +150,10 @@ class App:
     def branch(self, assignment: Assignment, from_phase: int, parent: str = "") -> LocalSession:
         """Begin a session that keeps the results of an earlier one before ``from_phase``.
 
-        Without ``parent``, it is the newest session with the same assignment. Raises
-        :class:`~aigenflow.core.errors.InputError` where there is none that got so far.
+        Without ``parent``, it is the newest session with the same assignment; without a brief of
+        its own, the assignment keeps the earlier one's. Raises
+        :class:`~aigenflow.core.errors.InputError` where there is none that got so far, or where
+        ``parent`` was asked for something else.
         """
         wanted, _kept = self._results_before(from_phase, assignment, parent)
         return self.engine.branch(wanted, self._spec(assignment, wanted, from_phase))
@@ -312,7 +314,7 @@ class App:
             document_type=assignment.document_type,
             template=assignment.template,
             language=assignment.language,
-            brief=assignment.brief,
+            brief=assignment.brief or (self.engine.read(parent).spec.brief if parent else ""),
             created=self._clock.now(),
             parent=parent,
             from_phase=from_phase,
@@ -323,6 +325,13 @@ class App:
     ) -> tuple[str, tuple[StepRecord, ...]]:
         """The session to go on from, and its results before ``from_phase``."""
         wanted = parent or self._newest_like(assignment, from_phase)
+        if not _is_like(self.engine.read(wanted).spec, assignment):
+            raise InputError(
+                _(
+                    "Session {id} is on another topic, or of another type, template or language."
+                ).format(id=wanted),
+                hint=_("`aigenflow status {id}` shows it.").format(id=wanted),
+            )
         kept = tuple(r for r in self.engine.results(wanted) if r.phase < from_phase)
         missing = set(range(1, from_phase)) - {record.phase for record in kept}
         if missing:
@@ -335,17 +344,15 @@ class App:
         return wanted, kept
 
     def _newest_like(self, assignment: Assignment, from_phase: int) -> str:
-        def same(state: SessionState) -> bool:
-            spec = state.spec
-            return (
-                spec.topic == assignment.topic.strip()
-                and spec.document_type is assignment.document_type
-                and spec.template == assignment.template
-                and spec.language is assignment.language
+        found = next(
+            (
+                state.spec.session
+                for state in self.engine.sessions()
+                if _is_like(state.spec, assignment)
                 and from_phase - 1 <= len(state.completed_phases)
-            )
-
-        found = next((s.spec.session for s in self.engine.sessions() if same(s)), None)
+            ),
+            None,
+        )
         if found is None:
             raise InputError(
                 _("No earlier session on this topic has finished phase {phase}.").format(
@@ -395,6 +402,16 @@ class App:
             return None
         found = self.cache.peek(request, route)
         return found.response if found else None
+
+
+def _is_like(spec: SessionSpec, assignment: Assignment) -> bool:
+    """Whether a session was asked for the same document; the brief may differ."""
+    return (
+        spec.topic == assignment.topic.strip()
+        and spec.document_type is assignment.document_type
+        and spec.template == assignment.template
+        and spec.language is assignment.language
+    )
 
 
 def check_topic(topic: str) -> str:

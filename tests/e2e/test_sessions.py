@@ -163,6 +163,20 @@ def test_from_phase_without_an_earlier_session_is_a_clear_error(quick: Program) 
     assert "No earlier session" in done.stderr
 
 
+def test_a_branch_keeps_the_brief_and_refuses_another_document(quick: Program, wire: Wire) -> None:
+    """Not naming the brief again buys nothing anew; a parent on something else is refused."""
+    (quick.folder / "brief.yaml").write_text("price: 10 dollars\n")
+    assert quick("run", "--topic", TOPIC, "--brief", "brief.yaml").returncode == 0
+    wire.reset()
+    assert quick("run", "--topic", TOPIC, "--from-phase", "5").returncode == 0
+    assert len(wire.billed()) == 3
+    assert all("10 dollars" in json.dumps(request["body"]) for request in wire.requests())
+    parent = quick.session().name
+    other = quick("run", "--topic", "Another topic", "--from-phase", "5", "--session", parent)
+    assert other.returncode == 2
+    assert "another topic" in other.stderr
+
+
 def test_two_resumes_at_once_do_not_work_on_the_same_session(quick: Program, wire: Wire) -> None:
     """The second is told who has it."""
     wire.script(rules=[{"match": {"nth": 1}, "action": {"latency_s": 60}}])
