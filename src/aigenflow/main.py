@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
+from gettext import gettext as _
 from typing import NoReturn
 
+from aigenflow.cli.streams import OutputError, prepare_streams
 from aigenflow.core.language import choose_language, speak
 
 EXIT_BUG = 1
+EXIT_OUTPUT = 1
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -19,24 +20,30 @@ EXIT_TERMINATED = 143
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code.
 
-    0 done; 1 a bug; 2 wrong use or configuration; 3 over budget; 4 a provider failed; 5 stopped,
-    can be resumed; 6 the session's folder; 130 interrupted by Ctrl-C; 143 terminated.
+    0 done; 1 a bug, or an output that cannot be written; 2 wrong use or configuration; 3 over
+    budget; 4 a provider failed; 5 stopped, can be resumed; 6 the session's folder; 130 interrupted
+    by Ctrl-C; 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    _print_whatever_comes()
+    prepare_streams()
     speak(choose_language(arguments, os.environ))
-    sys.exit(_run(list(arguments)))
+    try:
+        code = _run(list(arguments))
+        sys.stdout.flush()
+    except OutputError as error:
+        code = _stop_printing(error)
+    sys.exit(code)
 
 
-def _print_whatever_comes() -> None:
-    """Print as an escape what the terminal's encoding lacks, instead of failing.
-
-    ASCII is a locale that nobody has set up: like click, take it for UTF-8.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            is_ascii = codecs.lookup(stream.encoding).name == "ascii"
-            stream.reconfigure(encoding="utf-8" if is_ascii else None, errors="backslashreplace")
+def _stop_printing(error: OutputError) -> int:
+    """Nothing more can be printed; a pipe whose reader has left is no failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error.cause, BrokenPipeError):
+        return 0
+    problem = error.cause.strerror or error.cause
+    message = _("Error: the output cannot be written: {problem}").format(problem=problem)
+    sys.stderr.write(message + "\n")
+    return EXIT_OUTPUT
 
 
 def _run(arguments: list[str]) -> int:
@@ -51,7 +58,6 @@ def _run(arguments: list[str]) -> int:
     as_json, debug = "--json" in arguments, "--debug" in arguments
     try:
         result = build_cli().main(args=arguments, prog_name="aigenflow", standalone_mode=False)
-        sys.stdout.flush()
     except AigenflowError as error:
         if debug:
             raise
@@ -64,9 +70,8 @@ def _run(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except TerminatedError:
         return EXIT_TERMINATED
-    except BrokenPipeError:  # the reader of a pipe went away: nothing is left to tell it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OutputError:
+        raise
     except Exception as error:  # the outermost edge: every bug ends here, named
         if debug:
             raise

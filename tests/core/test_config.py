@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from aigenflow.core.config import full_key, home_directory, leaf_keys, load_settings
+from aigenflow.core.config import (
+    check_home,
+    full_key,
+    home_directory,
+    leaf_keys,
+    load_settings,
+    make_home,
+)
 from aigenflow.core.config_file import set_value, unset_value
 from aigenflow.core.errors import ConfigError
 
@@ -128,3 +135,120 @@ def test_the_home_can_be_moved(tmp_path: Path) -> None:
     """AIGENFLOW_HOME moves everything that outlives a run."""
     assert home_directory({"AIGENFLOW_HOME": str(tmp_path)}) == tmp_path
     assert home_directory({}) == Path.home() / ".aigenflow"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("network: {trusted_hosts: [evil.example]}", "network.trusted_hosts"),
+        ("agents: {claude: {api_key_env: AWS_SECRET}}", "agents.claude.api_key_env"),
+        ("use_keyring: true", "use_keyring"),
+    ],
+)
+def test_a_folder_from_elsewhere_has_no_say_in_where_keys_go(
+    own_home: Path, tmp_path: Path, text: str, key: str
+) -> None:
+    """The same setting is taken from the user's own file, which the error names."""
+    (tmp_path / "aigenflow.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=key) as caught:
+        load_settings(own_home, tmp_path)
+    assert str(own_home / "config.yaml") in caught.value.hint
+    assert ("--trust-base-url" in caught.value.hint) == (key == "network.trusted_hosts")
+    (tmp_path / "aigenflow.yaml").unlink()
+    own_home.mkdir()
+    (own_home / "config.yaml").write_text(text)
+    assert load_settings(own_home, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["sk-ant-CANARY", "CANARY KEY", "1CANARY", ["CANARY-1"], ""])
+def test_a_key_where_its_name_belongs_is_refused_and_not_repeated(
+    own_home: Path, value: object
+) -> None:
+    """The error says that the name is wanted."""
+    flags = {"agents": {"claude": {"api_key_env": value}}}
+    with pytest.raises(ConfigError, match="api_key_env") as caught:
+        load_settings(own_home, flags=flags)
+    assert "CANARY" not in str(caught.value) + caught.value.hint
+    if isinstance(value, str):
+        assert "NAME of an environment variable" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:11434",
+        "ftp://host/",
+        "http://",
+        "http:///v1",
+        "http://host:99999/v1",
+        "http://host:0",
+        "http://host:port/",
+        "http://[::1",
+        "http://a b/",
+        "http://host/\n",
+        "http://host/?key=1",
+        "http://user:CANARY@host/",
+    ],
+)
+@pytest.mark.parametrize("group", ["agents.claude", "local"])
+def test_a_base_url_that_is_none_is_refused(own_home: Path, url: str, group: str) -> None:
+    """Before anything is sent anywhere; a password in it is not repeated."""
+    flags: dict[str, object] = {"base_url": url}
+    for name in reversed(group.split(".")):
+        flags = {name: flags}
+    with pytest.raises(ConfigError, match=f"{group}.base_url") as caught:
+        load_settings(own_home, flags=flags)
+    assert "CANARY" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:8200", "https://api.example.com/v1", "http://[::1]:80/v1/", "HTTPS://x.y"],
+)
+def test_a_base_url_is_taken_as_it_is_written(own_home: Path, url: str) -> None:
+    """Nothing is normalised."""
+    assert load_settings(own_home, flags={"local": {"base_url": url}}).local.base_url == url
+
+
+def test_a_group_in_one_variable_is_an_error_that_shows_no_value(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AIGENFLOW_AGENTS__CLAUDE=KEY, for example."""
+    monkeypatch.setenv("AIGENFLOW_AGENTS__CLAUDE", "sk-CANARY")
+    with pytest.raises(ConfigError, match="agents") as caught:
+        load_settings(own_home)
+    assert "CANARY" not in str(caught.value)
+
+
+def test_a_home_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    """A file in its place or above it; a folder that is not there yet will do, if it can be."""
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for home in (file, file / "below"):
+        for use in (check_home, make_home):
+            with pytest.raises(ConfigError, match=str(home)):
+                use(home)
+        with pytest.raises(ConfigError, match=str(home)):
+            set_value(home, "caching_enabled", "false")
+    check_home(tmp_path / "new" / "home")
+    assert not (tmp_path / "new").exists()
+    make_home(tmp_path / "new" / "home")
+    assert (tmp_path / "new" / "home").is_dir()
+    with pytest.raises(ConfigError, match="/proc/nowhere"):
+        make_home(Path("/proc/nowhere"))
+
+
+def test_a_home_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a ledger or a file in it fails halfway."""
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    with pytest.raises(ConfigError, match="Permission denied"):
+        make_home(tmp_path)
+
+
+def test_a_home_of_nobody_is_named() -> None:
+    """``~nobody-here`` stands for no folder."""
+    with pytest.raises(ConfigError, match="home directory"):
+        home_directory({"AIGENFLOW_HOME": "~no-such-user-here/x"})

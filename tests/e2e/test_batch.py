@@ -89,6 +89,9 @@ def test_one_topic_that_stops_does_not_disturb_the_others(quick: Program, wire: 
         ("topics.txt", f"{TOPICS[0]}\nabc\n", "Entry 2"),
         ("topics.csv", "subject\nx\n", "Entry 1"),
         ("topics.yaml", f"- topic: {TOPICS[0]}\n  type: novel\n", "Entry 1"),
+        ("topics.csv", f"topic,template\n{TOPICS[0]},\n{TOPICS[1]},starup\n", "Entry 2"),
+        ("topics.csv", f"topic,type,template\n{TOPICS[0]},rd,startup\n", "--type bizplan"),
+        ("topics.csv", f"topic\n{'x' * 140_000}\n", "field larger than"),
     ],
 )
 def test_a_topics_file_with_a_mistake_starts_nothing(
@@ -100,3 +103,14 @@ def test_a_topics_file_with_a_mistake_starts_nothing(
     assert message in done.stderr
     assert not (quick.folder / "output").exists()
     assert wire.bill() == []
+
+
+@pytest.mark.parametrize("option", [("--from-phase", "2"), ("--session", "x")])
+def test_many_topics_do_not_go_on_from_one_session(
+    offline: Program, option: tuple[str, str]
+) -> None:
+    """Told before anything is made."""
+    done = offline("run", "--topics", topics_file(offline, TOPICS[0]), *option)
+    assert done.returncode == 2
+    assert "not with --topics" in done.stderr
+    assert not (offline.folder / "output").exists()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import printable, read_settings, run_async
+from aigenflow.cli.console import escaped, printable, read_settings, run_async
 
 if TYPE_CHECKING:
+    from aigenflow.agents.router import Answer
+    from aigenflow.core.config import Settings
     from aigenflow.core.models import AgentRequest
 
 
@@ -48,28 +50,53 @@ def command(
     allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
-    from aigenflow.agents.router import Answer
     from aigenflow.app import App
+    from aigenflow.cli.progress import SilentProgress
 
-    settings, home = read_settings(trusted_hosts=trusted_hosts, no_cache=no_cache)
+    settings, home = read_settings(trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True)
     request = build_request(agent, prompt, system, max_output_tokens, web_search)
 
     async def ask() -> Answer:
-        async with App(settings, home=home, refresh=refresh, allow_unpriced=allow_unpriced) as app:
+        app = App(
+            settings,
+            home=home,
+            refresh=refresh,
+            allow_unpriced=allow_unpriced,
+            on_event=SilentProgress(),
+        )
+        async with app:
             return await app.ask(request)
 
     answer = run_async(ask())
     if as_json:
-        click.echo(answer.response.model_dump_json(indent=2))
+        click.echo(escaped(answer.response.model_dump_json(indent=2)))
         return
-    if answer.fell_back_because:
-        note = _("Answered by {actor}: {reason}").format(
-            actor=answer.route.actor, reason=answer.fell_back_because
-        )
+    note = _who_answered(answer, settings)
+    if note:
         click.echo(printable(note), err=True)
     click.echo(printable(answer.response.content))
     for n, citation in enumerate(answer.response.citations, start=1):
         click.echo(printable(f"[{n}] {citation.title} {citation.url}"))
+
+
+def _who_answered(answer: Answer, settings: Settings) -> str:
+    """Said where it is not the agent that was asked, by its own means."""
+    from aigenflow.core.models import Backend
+
+    route = answer.route
+    if answer.fell_back_because:
+        return _("Answered by {actor}: {reason}").format(
+            actor=route.actor, reason=answer.fell_back_because
+        )
+    if route.backend is Backend.OFFLINE:
+        return _("Answered by the offline drafter: no AI model can be reached.")
+    if route.actor is not route.agent:
+        return _("Answered by {actor}: {agent} cannot be reached (no key).").format(
+            actor=route.actor, agent=route.agent
+        )
+    if route.backend is not settings.agents.of(route.agent).backend:
+        return _("Answered by {model} at {url}.").format(model=route.model, url=route.base_url)
+    return ""
 
 
 def build_request(

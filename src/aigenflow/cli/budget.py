@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, time, timedelta, tzinfo
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import ask_leave, printable, read_settings
+from aigenflow.cli.console import ask_leave, json_text, printable, read_settings
 from aigenflow.cli.figures import dollars, draw, percent, plain
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def show(session: str | None, as_json: bool) -> None:
             **_rules(limits),
             "budgets": [describe(account, limits.zone) for account in accounts],
         }
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json_text(value))
         return
     if not accounts and limits.session_usd is None and not limits.phase_usd:
         click.echo(_("No budget is set. Set one like this: aigenflow config set daily_usd 5"))
@@ -186,7 +185,7 @@ def reservations(as_json: bool) -> None:
     now = SystemClock().now()
     if as_json:
         value = [_plain_reservation(one, now) for one in found]
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json_text(value))
         return
     if not found:
         click.echo(_("No money is set aside."))
@@ -299,7 +298,7 @@ def reconcile(reservation_id: str, billed: Decimal | None, release: bool, yes: b
                 state=_state_name(held.state)
             )
         )
-    settings, home = read_settings()
+    settings, home = read_settings(keeps_books=True)
     writing = open_tracker(settings, home, SystemClock())
     try:
         writing.reconcile(held.id, Decimal(0) if release else billed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import ask_leave, printable, read_settings
+from aigenflow.cli.console import ask_leave, json_text, printable, read_settings
 
 if TYPE_CHECKING:
     from aigenflow.cache.manager import CacheManager
@@ -87,7 +86,7 @@ def stats(as_json: bool) -> None:
     if as_json:
         import dataclasses
 
-        click.echo(json.dumps(dataclasses.asdict(figures), indent=2))
+        click.echo(json_text(dataclasses.asdict(figures)))
         return
     _print_panel(figures)
 
@@ -137,7 +136,7 @@ def list_entries(
     with _cache() as cache:
         rows = cache.list(_filter(provider, phase, session, expired), sort=sort, limit=limit)
     if as_json:
-        click.echo(json.dumps([_plain(row) for row in rows], ensure_ascii=False, indent=2))
+        click.echo(json_text([_plain(row) for row in rows]))
     elif not rows:
         click.echo(_("No such entries."))
     else:
@@ -178,7 +177,7 @@ def show(key: str, as_json: bool) -> None:
             "ingredients": {name: part.display for name, part in entry.parts.items()},
             "response": entry.response.model_dump(mode="json"),
         }
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json_text(value))
         return
     for label, text in _description(entry.meta):
         click.echo(printable(f"{label}: {text}"))
@@ -248,7 +247,7 @@ def doctor(fix: bool, as_json: bool) -> int:
         findings = cache.doctor(fix=fix)
     if as_json:
         plain = [{"problem": f.problem, "key": f.key, "fixed": f.fixed} for f in findings]
-        click.echo(json.dumps(plain, ensure_ascii=False, indent=2))
+        click.echo(json_text(plain))
     else:
         for finding in findings:
             done = _("fixed") if finding.fixed else _("found")
@@ -296,7 +295,7 @@ def why(
         from aigenflow.cli.ask import build_request
         from aigenflow.cli.console import run_async
 
-        settings, home = read_settings()
+        settings, home = read_settings(keeps_books=True)
         request = build_request(agent, prompt or "", system, max_output_tokens, web_search)
 
         async def explain() -> Explanation:

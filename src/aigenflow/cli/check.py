@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from gettext import gettext as _
 from typing import TYPE_CHECKING
 
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import printable, read_settings, run_async
+from aigenflow.cli.console import json_text, printable, read_settings, run_async
 
 if TYPE_CHECKING:
     from aigenflow.app import AgentCheck
@@ -25,7 +24,7 @@ EXIT_PROVIDER = 4
 def command(as_json: bool, trusted_hosts: tuple[str, ...]) -> int:
     from aigenflow.app import App, describe_cast
 
-    settings, home = read_settings(trusted_hosts=trusted_hosts)
+    settings, home = read_settings(trusted_hosts=trusted_hosts, keeps_books=True)
 
     async def check() -> tuple[tuple[AgentCheck, ...], tuple[str, ...]]:
         async with App(settings, home=home) as app:
@@ -34,7 +33,7 @@ def command(as_json: bool, trusted_hosts: tuple[str, ...]) -> int:
     checks, notices = run_async(check())
     if as_json:
         value = {"agents": [_plain(one) for one in checks], "notices": list(notices)}
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json_text(value))
     else:
         for one in checks:
             click.echo(printable(_line(one)))

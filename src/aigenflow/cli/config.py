@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from gettext import gettext as _
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import read_settings
+from aigenflow.cli.console import current_folder, json_text, read_settings
 
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 
@@ -27,7 +25,7 @@ def command() -> None:
 def show(as_json: bool) -> None:
     settings, _home = read_settings()
     value = _masked(settings.model_dump(mode="json"))
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2) if as_json else _as_yaml(value))
+    click.echo(json_text(value) if as_json else _as_yaml(value))
 
 
 @command.command("list", help=_("List every setting with its value in force."))
@@ -39,10 +37,10 @@ def list_settings(as_json: bool) -> None:
     everything = _masked(settings.model_dump(mode="json"))
     values = {key: _leaf(everything, key) for key in leaf_keys()}
     if as_json:
-        click.echo(json.dumps(values, ensure_ascii=False, indent=2))
+        click.echo(json_text(values))
         return
     for key, value in values.items():
-        click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+        click.echo(f"{key} = {json_text(value, indent=None)}")
 
 
 @command.command("set", help=_("Set one setting, by its full or unambiguous short name."))
@@ -54,7 +52,7 @@ def set_setting(key: str, value: str) -> None:
 
     home = home_directory()
     name, new = set_value(home, key, value)
-    click.echo(f"{name} = {json.dumps(_masked(new), ensure_ascii=False)}")
+    click.echo(f"{name} = {json_text(_masked(new), indent=None)}")
     _warn_if_overridden(name, new)
     click.echo(_("Saved in {path}.").format(path=user_file(home)), err=True)
 
@@ -68,14 +66,14 @@ def unset_setting(key: str) -> None:
     name = unset_value(home_directory(), key)
     settings, _home = read_settings()
     value = _leaf(_masked(settings.model_dump(mode="json")), name)
-    click.echo(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    click.echo(f"{name} = {json_text(value, indent=None)}")
 
 
 @command.command("path", help=_("Print where the settings come from, strongest last."))
 def path() -> None:
     from aigenflow.core.config import PROJECT_FILE, home_directory, user_file
 
-    for file in (user_file(home_directory()), Path.cwd() / PROJECT_FILE):
+    for file in (user_file(home_directory()), current_folder() / PROJECT_FILE):
         click.echo(f"{file}" if file.exists() else _("{file} (not there)").format(file=file))
     click.echo(_("AIGENFLOW_* environment variables"))
 
@@ -86,7 +84,7 @@ def _warn_if_overridden(key: str, value: Any) -> None:
     if in_force != value and str(in_force) != str(value):
         click.echo(
             _("Note: {value} is in force, from ./aigenflow.yaml or the environment.").format(
-                value=json.dumps(_masked(in_force), ensure_ascii=False)
+                value=json_text(_masked(in_force), indent=None)
             ),
             err=True,
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from aigenflow.core.errors import AigenflowError
+from aigenflow.core.errors import AigenflowError, ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aigenflow.core.config import Settings
 
 _T = TypeVar("_T")
+_ESCAPED = {number: f"\\u{number:04x}" for number in range(0x7F, 0xA0)}
 _CONTROL = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
@@ -34,19 +35,35 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
+def json_text(value: object, *, indent: int | None = 2) -> str:
+    """``value`` as JSON; every control character in it is an escape."""
+    return escaped(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def escaped(text: str) -> str:
+    """JSON text with escapes for the control characters that JSON allows: DEL and C1."""
+    return text.translate(_ESCAPED)
+
+
 def read_settings(
     *,
     output_dir: Path | None = None,
     trusted_hosts: tuple[str, ...] = (),
     no_cache: bool = False,
+    keeps_books: bool = False,
 ) -> tuple[Settings, Path]:
-    """The settings in force, with a command's flags on top, and the home directory."""
-    from pathlib import Path
+    """The settings in force, with a command's flags on top, and the home directory.
 
-    from aigenflow.core.config import home_directory, load_settings
+    For a command that ``keeps_books``, that is where it can write. Raises
+    :class:`~aigenflow.core.errors.ConfigError`.
+    """
+    from aigenflow.core.config import check_home, home_directory, load_settings, make_home
 
-    home = home_directory()
-    settings = load_settings(home, Path.cwd())
+    home, project = home_directory(), current_folder()
+    check_home(home)
+    settings = load_settings(home, project)
+    if keeps_books and settings.features.monitoring_enabled:
+        make_home(home)
     flags: dict[str, Any] = {}
     if output_dir is not None:
         flags["output_dir"] = output_dir
@@ -55,11 +72,24 @@ def read_settings(
     if trusted_hosts:
         known = settings.network.trusted_hosts
         flags["network"] = {"trusted_hosts": (*known, *trusted_hosts)}
-    return (load_settings(home, Path.cwd(), flags) if flags else settings), home
+    return (load_settings(home, project, flags) if flags else settings), home
+
+
+def current_folder() -> Path:
+    """The current folder. Raises :class:`~aigenflow.core.errors.ConfigError`."""
+    from pathlib import Path
+
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(
+            _("The current folder cannot be used: {problem}").format(problem=error.strerror),
+            hint=_("Change to a folder that exists."),
+        ) from error
 
 
 def run_async(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run ``work`` to its end; Ctrl-C, SIGTERM and SIGHUP stop it cleanly.
+    """Run ``work`` to its end; Ctrl-C, SIGTERM and SIGHUP stop it cleanly, unless ignored.
 
     A second Ctrl-C does not wait. Raises ``KeyboardInterrupt`` or :class:`TerminatedError`.
     """
@@ -77,7 +107,8 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
                 task.cancel()
 
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+                loop.add_signal_handler(number, stop)
         return await work
 
     try:
@@ -103,7 +134,7 @@ def report_error(error: AigenflowError, *, as_json: bool) -> None:
     if as_json:
         kind = type(error).__name__
         details = {"error": kind, "message": error.message, "hint": error.hint}
-        click.echo(json.dumps(details, ensure_ascii=False))
+        click.echo(json_text(details, indent=None))
         return
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
     click.echo(printable(_("Error: {message}").format(message=error.message) + notes), err=True)

@@ -67,6 +67,14 @@ def allow_unpriced() -> Decorator[Any]:
     )
 
 
+def check_branch(from_phase: int, parent: str) -> None:
+    """Raise ``click.UsageError`` for a session whose results nothing would be taken from."""
+    if parent and from_phase == 1:
+        raise click.UsageError(
+            _("--session needs --from-phase: from which phase on is the document written anew?")
+        )
+
+
 def document() -> Decorator[Any]:
     """What kind of document is written, and from which phase on."""
     decorators = (

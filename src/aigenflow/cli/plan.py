@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import printable, read_settings, report_error, run_async
+from aigenflow.cli.console import escaped, printable, read_settings, report_error, run_async
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -54,11 +54,12 @@ def command(
     allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> int:
+    options.check_branch(from_phase, parent)
     from aigenflow.app import App
     from aigenflow.cli.topics import make_assignment
 
     settings, home = read_settings(
-        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
+        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True
     )
     assignment = make_assignment(topic, document_type, template, lang, brief)
 
@@ -113,7 +114,7 @@ def as_value(plan: Plan) -> str:
             "batch_seconds": planner.BATCH_S,
         },
     }
-    return json.dumps(value, ensure_ascii=False, indent=2, default=_plain_amount)
+    return escaped(json.dumps(value, ensure_ascii=False, indent=2, default=_plain_amount))
 
 
 def _plain_amount(amount: Decimal) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import printable, read_settings
+from aigenflow.cli.console import json_text, printable, read_settings
 from aigenflow.cli.figures import dollars, draw, plain
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def show(as_json: bool) -> None:
             "agents": [_plain_quote(quote) for quote in found],
             "tables": _plain_tables(book, edition),
         }
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json_text(value))
         return
     click.echo(_("US dollars per million tokens; searches per thousand."))
     for quote in found:
@@ -219,7 +218,7 @@ def check(as_json: bool) -> int:
             "differences": [_plain_difference(one) for one in found],
             "not_published": list(unlisted),
         }
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json_text(value))
     else:
         for line in _findings(found, unlisted):
             click.echo(printable(line))
@@ -306,7 +305,7 @@ def update(as_json: bool) -> None:
     changed = [quote for quote in after if quote not in before]
     if as_json:
         value = {"file": str(path), "changed": [_plain_quote(quote) for quote in changed]}
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json_text(value))
         return
     click.echo(_("The newest prices are in force: {path}").format(path=path))
     if not changed:

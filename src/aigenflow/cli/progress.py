@@ -12,7 +12,7 @@ import click
 
 from aigenflow.cli.console import printable
 from aigenflow.core import events
-from aigenflow.core.models import Backend, ServedFrom
+from aigenflow.core.models import Backend, Route, ServedFrom
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -97,8 +97,10 @@ class LiveProgress(PlainProgress):
             case events.TaskStarted():
                 key = (event.phase, event.task)
                 self._started[key] = time.monotonic()
-                self._who[key] = f"{event.route.actor} · {event.route.model}"
+                self._who[key] = _player(event.route)
                 return
+            case events.FellBack():
+                self._who[event.phase, event.task] = _player(event.to)
             case events.TextArrived():
                 self._characters[event.phase, event.task] = event.characters
                 return
@@ -113,14 +115,20 @@ class LiveProgress(PlainProgress):
 
     def _table(self) -> RenderableType:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
         for key, start in tuple(self._started.items()):
             elapsed = time.monotonic() - start
             tokens = self._characters.get(key, 0) // CHARACTERS_PER_TOKEN
             so_far = _("about {count} tokens").format(count=tokens) if tokens else _("waiting")
-            table.add_row("  …", key[1], self._who[key], f"{elapsed:.0f} s", so_far)
+            cells = ("  …", key[1], self._who[key], f"{elapsed:.0f} s", so_far)
+            table.add_row(*(Text(printable(cell)) for cell in cells))
         return table
+
+
+def _player(route: Route) -> str:
+    return f"{route.actor} · {route.model}"
 
 
 def open_progress(*, quiet: bool, plain: bool = False) -> PlainProgress:

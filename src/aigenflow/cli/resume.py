@@ -50,7 +50,7 @@ def command(
         return taken
 
     settings, home = read_settings(
-        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
+        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True
     )
     manner = Manner(refresh=refresh, allow_unpriced=allow_unpriced, quiet=quiet, as_json=as_json)
     write_session(settings, home, take, manner)

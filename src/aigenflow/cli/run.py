@@ -52,11 +52,14 @@ def command(
 ) -> int:
     if (topic is None) == (topics_file is None):
         raise click.UsageError(_("Give either --topic or --topics."))
+    if topics_file is not None and (from_phase > 1 or parent):
+        raise click.UsageError(_("--from-phase and --session go with --topic, not with --topics."))
+    options.check_branch(from_phase, parent)
     from aigenflow.cli.topics import make_assignment, read_topics
-    from aigenflow.cli.writing import Manner, write_session, write_sessions
+    from aigenflow.cli.writing import Manner, starting, write_session, write_sessions
 
     settings, home = read_settings(
-        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache
+        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True
     )
     manner = Manner(refresh=refresh, allow_unpriced=allow_unpriced, quiet=quiet, as_json=as_json)
     if topics_file is not None:
@@ -66,16 +69,12 @@ def command(
             "lang": lang,
             "brief": brief,
         }
-        assignments = read_topics(topics_file, defaults)
-        return write_sessions(settings, home, [_start(each) for each in assignments], manner)
+        assignments = read_topics(topics_file, defaults, home / "templates")
+        return write_sessions(settings, home, assignments, manner)
     assignment = make_assignment(topic or "", document_type, template, lang, brief)
-    take = _branch(assignment, from_phase, parent) if from_phase > 1 else _start(assignment)
+    take = _branch(assignment, from_phase, parent) if from_phase > 1 else starting(assignment)
     write_session(settings, home, take, manner)
     return 0
-
-
-def _start(assignment: Assignment) -> Take:
-    return lambda app: app.start(assignment)
 
 
 def _branch(assignment: Assignment, from_phase: int, parent: str) -> Take:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from gettext import gettext as _
@@ -14,7 +13,7 @@ import click
 
 from aigenflow.cli import options
 from aigenflow.cli.budget import describe, looking, title
-from aigenflow.cli.console import printable
+from aigenflow.cli.console import json_text, printable
 from aigenflow.cli.figures import dollars, draw, percent, plain
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def command(
             session=session,
         )
     if as_json:
-        click.echo(json.dumps(_plain_report(report), ensure_ascii=False, indent=2))
+        click.echo(json_text(_plain_report(report)))
     elif as_csv:
         click.echo(_csv(report), nl=False)
     elif savings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from gettext import gettext as _
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import printable, read_settings
+from aigenflow.cli.console import json_text, printable, read_settings
 
 if TYPE_CHECKING:
     from aigenflow.engine.local import LocalEngine
@@ -34,7 +33,7 @@ def command(session: str | None, output_dir: Path | None, as_json: bool) -> None
     survey = engine.survey()
     if as_json:
         listed = [*map(_summary, survey.readable), *map(_damaged_summary, survey.damaged)]
-        click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        click.echo(json_text(listed))
     elif not survey.readable and not survey.damaged:
         click.echo(_("No sessions in {folder}.").format(folder=settings.output_dir))
     else:
@@ -112,7 +111,7 @@ def _show_one(engine: LocalEngine, session: str, *, as_json: bool) -> None:
             }
             for record in records
         ]
-        click.echo(json.dumps({**_summary(state), "tasks": tasks}, ensure_ascii=False, indent=2))
+        click.echo(json_text({**_summary(state), "tasks": tasks}))
         return
     click.echo(printable(f"{session}: {_status_word(state)}\n  {state.spec.topic}"))
     for record in records:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from aigenflow.app import Assignment, check_topic
-from aigenflow.core.errors import InputError
+from aigenflow.core.errors import AigenflowError, InputError, TemplateError
+from aigenflow.core.files import read_bounded
 from aigenflow.core.models import DocumentType, Language
-from aigenflow.templates.brief import read_brief
+from aigenflow.templates.brief import BRIEF_LIMIT_BYTES, read_brief
+from aigenflow.templates.loader import load_outline
 
 RD_TEMPLATES = frozenset({"rd", "sbir", "horizon"})
 MAX_BYTES = 4 * 1024 * 1024
@@ -45,10 +47,11 @@ def make_assignment(
     )
 
 
-def read_topics(path: Path, defaults: Mapping[str, Any]) -> list[Assignment]:
+def read_topics(path: Path, defaults: Mapping[str, Any], templates: Path) -> list[Assignment]:
     """The assignments in ``path``; ``defaults`` stand where an entry leaves something open.
 
-    Raises :class:`~aigenflow.core.errors.InputError` naming the entry.
+    ``templates`` is the folder of the user's templates. Raises
+    :class:`~aigenflow.core.errors.InputError` naming the entry.
     """
     found = []
     for number, entry in enumerate(_entries(path), start=1):
@@ -63,14 +66,22 @@ def read_topics(path: Path, defaults: Mapping[str, Any]) -> list[Assignment]:
             )
         try:
             check_topic(given["topic"])
-            found.append(_assignment(given, path, defaults))
-        except (ValueError, InputError) as error:
+            assignment = _assignment(given, path, defaults)
+            load_outline(
+                assignment.document_type,
+                assignment.template,
+                assignment.language,
+                user_dir=templates,
+            )
+        except (ValueError, InputError, TemplateError) as error:
+            hint = error.hint if isinstance(error, AigenflowError) else ""
             raise InputError(
                 _("Entry {number} of {file}: {problem}").format(
                     number=number, file=path, problem=error
                 ),
-                hint=_("type is bizplan or rd; lang is ko or en."),
+                hint=hint or _("type is bizplan or rd; lang is ko or en."),
             ) from error
+        found.append(assignment)
     if not found:
         raise InputError(_("There are no topics in {file}.").format(file=path))
     return found
@@ -96,8 +107,14 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
         for item in value if isinstance(value, list) else [value]:
             yield item if isinstance(item, dict) else {"topic": item}
     elif path.suffix.lower() == ".csv":
-        for row in csv.DictReader(StringIO(text)):
-            yield {str(name).strip(): value for name, value in row.items()}
+        try:
+            for row in csv.DictReader(StringIO(text)):
+                yield {str(name).strip(): value for name, value in row.items()}
+        except csv.Error as error:
+            raise InputError(
+                _("{file} cannot be read: {problem}").format(file=path, problem=error),
+                hint=_("It must be a CSV file with a header line."),
+            ) from error
     else:
         for line in text.splitlines():
             if line.strip() and not line.lstrip().startswith("#"):
@@ -105,10 +122,8 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_text(path: Path) -> str:
-    from aigenflow.core.files import read_bounded
-
     try:
-        return read_bounded(path, MAX_BYTES).decode("utf-8-sig")
+        return read_bounded(path.resolve(), MAX_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(
             _("{file} cannot be read: {problem}").format(file=path, problem=error),
@@ -118,10 +133,11 @@ def _read_text(path: Path) -> str:
 
 def _read_brief(path: Path) -> str:
     try:
-        return read_brief(path.read_bytes(), path.name)
-    except OSError as error:
+        return read_brief(read_bounded(path.resolve(), BRIEF_LIMIT_BYTES), path.name)
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            _("{file} cannot be read: {problem}").format(file=path, problem=error.strerror),
+            _("{file} cannot be read: {problem}").format(file=path, problem=problem),
             hint=_("Check the name and the permissions of the brief."),
         ) from error
 

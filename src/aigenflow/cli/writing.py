@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import click
 
-from aigenflow.app import App
-from aigenflow.cli.console import TerminatedError, printable, run_async
+from aigenflow.app import App, Assignment
+from aigenflow.cli.console import TerminatedError, escaped, json_text, printable, run_async
 from aigenflow.cli.progress import PlainProgress, open_progress
 from aigenflow.core.config import Settings
 from aigenflow.core.errors import AigenflowError, UsageError
@@ -39,9 +39,12 @@ class Manner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What became of one session: its document, or why there is none."""
+    """What became of one session: its document, or why there is none.
 
-    session: LocalSession
+    ``session`` is ``None`` where it could not be begun.
+    """
+
+    session: LocalSession | None
     document: Path | None = None
     error: AigenflowError | None = None
 
@@ -51,26 +54,35 @@ def write_session(settings: Settings, home: Path, take: Take, manner: Manner) ->
     (outcome,) = _write_all(settings, home, [take], manner)
     if outcome.error is not None:
         raise outcome.error
-    if manner.as_json:
+    if manner.as_json and outcome.session is not None:
         metadata = outcome.session.folder / "metadata.json"
-        click.echo(metadata.read_text(encoding="utf-8").rstrip())
+        click.echo(escaped(metadata.read_text(encoding="utf-8").rstrip()))
     else:
         click.echo(_("Document: {path}").format(path=outcome.document))
 
 
-def write_sessions(settings: Settings, home: Path, takes: Sequence[Take], manner: Manner) -> int:
-    """Write many sessions side by side; say what became of each; return the exit code.
+def write_sessions(
+    settings: Settings, home: Path, assignments: Sequence[Assignment], manner: Manner
+) -> int:
+    """Write a session for each assignment, side by side; say what became of each.
 
-    A session that stops does not disturb the others. The exit code is that of the first one that
-    stopped, or 0.
+    A session that stops does not disturb the others. Returns the exit code: that of the first one
+    that stopped, or 0.
     """
+    takes = [starting(assignment) for assignment in assignments]
     outcomes = _write_all(settings, home, takes, manner)
+    told = [(each.topic, one) for each, one in zip(assignments, outcomes, strict=True)]
     if manner.as_json:
-        click.echo(json.dumps([_plain(one) for one in outcomes], ensure_ascii=False, indent=2))
+        click.echo(json_text([_plain(topic, one) for topic, one in told]))
     else:
-        for one in outcomes:
-            _report(one)
+        for topic, one in told:
+            _report(topic, one)
     return next((one.error.exit_code for one in outcomes if one.error is not None), 0)
+
+
+def starting(assignment: Assignment) -> Take:
+    """Begins a new session."""
+    return lambda app: app.start(assignment)
 
 
 def _write_all(
@@ -93,41 +105,59 @@ def _write_all(
             for session in sessions:
                 if not session.is_completed:
                     progress.show(_resume_hint(session))
+            if len(sessions) < len(takes):
+                left = len(takes) - len(sessions)
+                progress.show(_("{count} documents were not begun.").format(count=left))
             raise
-        finally:
-            for session in sessions:
-                session.close()
 
 
 async def _write_together(
     app: App, takes: Sequence[Take], sessions: list[LocalSession], progress: PlainProgress
 ) -> list[_Outcome]:
-    """Take every session into ``sessions``, where the caller finds it, and write them all."""
+    """Write every session, each taken when its turn comes.
+
+    All of them have ended when this does, however it ends. ``sessions`` gets those that were
+    taken, for the caller to name.
+    """
     free = asyncio.Semaphore(AT_ONCE)
 
-    async def write(session: LocalSession) -> _Outcome:
-        on_event: OnEvent = progress
-        if len(takes) > 1:
-            on_event = progress.labelled(session.spec.session[-6:])
-        try:
-            async with free:
-                document = await app.write(session, on_event)
-            return _Outcome(session=session, document=document)
-        except AigenflowError as error:
-            if not isinstance(error, UsageError):
-                error.hint = " ".join(filter(None, (error.hint, _resume_hint(session))))
-            return _Outcome(session=session, error=error)
+    async def write(take: Take) -> _Outcome:
+        async with free:
+            try:
+                session = take(app)
+            except AigenflowError as error:
+                return _Outcome(session=None, error=error)
+            sessions.append(session)
+            with contextlib.closing(session):
+                on_event = progress.labelled(session.spec.session[-6:]) if many else progress
+                return await _write_one(app, session, on_event)
 
+    many = len(takes) > 1
     async with app:
-        sessions.extend(take(app) for take in takes)
-        return list(await asyncio.gather(*(write(session) for session in sessions)))
+        # Without return_exceptions, the first to fail would not wait for those still at work.
+        ended = await asyncio.gather(*map(write, takes), return_exceptions=True)
+    outcomes = []
+    for one in ended:
+        if isinstance(one, BaseException):
+            raise one
+        outcomes.append(one)
+    return outcomes
 
 
-def _report(one: _Outcome) -> None:
+async def _write_one(app: App, session: LocalSession, on_event: OnEvent) -> _Outcome:
+    try:
+        return _Outcome(session=session, document=await app.write(session, on_event))
+    except AigenflowError as error:
+        if not isinstance(error, UsageError):
+            error.hint = " ".join(filter(None, (error.hint, _resume_hint(session))))
+        return _Outcome(session=session, error=error)
+
+
+def _report(topic: str, one: _Outcome) -> None:
     if one.error is None:
         click.echo(_("Document: {path}").format(path=one.document))
         return
-    topic = " ".join(one.session.spec.topic.split())[:60]
+    topic = " ".join(topic.split())[:60]
     click.echo(
         printable(_("Error: {topic}: {message}").format(topic=topic, message=one.error.message)),
         err=True,
@@ -136,10 +166,10 @@ def _report(one: _Outcome) -> None:
         click.echo(printable(_("Try: {hint}").format(hint=one.error.hint)), err=True)
 
 
-def _plain(one: _Outcome) -> dict[str, str | None]:
+def _plain(topic: str, one: _Outcome) -> dict[str, str | None]:
     return {
-        "session": one.session.spec.session,
-        "topic": one.session.spec.topic,
+        "session": one.session.spec.session if one.session else None,
+        "topic": topic.strip(),
         "document": str(one.document) if one.document else None,
         "error": type(one.error).__name__ if one.error else None,
         "message": one.error.message if one.error else None,

@@ -7,27 +7,64 @@ In the environment, ``__`` stands between levels: ``AIGENFLOW_AGENTS__CLAUDE__MO
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from gettext import gettext as _
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from aigenflow.core.errors import ConfigError
+from aigenflow.core.files import ensure_directory
 from aigenflow.core.models import AgentType, Backend
 from aigenflow.core.yaml import read_yaml
 
 ENV_PREFIX = "AIGENFLOW_"
 PROJECT_FILE = "aigenflow.yaml"
 _OUTSIDE_SETTINGS = frozenset({"HOME", "UI_LANG"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NOT_IN_BASE_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\?#@]")
+_NOT_FOR_PROJECTS = (
+    ("network", "trusted_hosts"),
+    ("agents", "*", "api_key_env"),
+    ("use_keyring",),
+)
+"""What says where keys are and where they may go: a folder from elsewhere has no say in it."""
+
+
+def _checked_name(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(
+            _("it is the NAME of an environment variable, like ANTHROPIC_API_KEY, not a key")
+        )
+    return name
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or _NOT_IN_BASE_URL.search(url):
+        raise ValueError(_("a base URL is written http(s)://HOST[:PORT][/PATH], and nothing more"))
+    return url
+
+
+VariableName = Annotated[str, AfterValidator(_checked_name)]
+BaseUrl = Annotated[str, AfterValidator(_checked_url)]
 
 
 class _Group(BaseModel):
@@ -51,8 +88,8 @@ class AgentSettings(_Group):
 
     backend: Backend
     model: str = Field(min_length=1, max_length=200)
-    base_url: str | None = None
-    api_key_env: str
+    base_url: BaseUrl | None = None
+    api_key_env: VariableName
     context_window_tokens: int | None = Field(default=None, ge=1024)
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
@@ -89,7 +126,7 @@ class LocalSettings(_Group):
     """
 
     discover: bool = True
-    base_url: str = "http://127.0.0.1:11434/v1"
+    base_url: BaseUrl = "http://127.0.0.1:11434/v1"
     model: str | None = None
 
 
@@ -202,7 +239,48 @@ class Settings(BaseSettings):
 def home_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """Where aigenflow keeps what outlives a run: ``AIGENFLOW_HOME``, else ``~/.aigenflow``."""
     moved = environ.get(ENV_PREFIX + "HOME")
-    return Path(moved).expanduser() if moved else Path.home() / ".aigenflow"
+    try:
+        return Path(moved).expanduser() if moved else Path.home() / ".aigenflow"
+    except RuntimeError as error:  # no such user, or one without a home
+        raise ConfigError(
+            _("The home directory of aigenflow cannot be found: {problem}").format(problem=error),
+            hint=_("Point AIGENFLOW_HOME at a folder that you may write to."),
+        ) from error
+
+
+def check_home(home: Path) -> None:
+    """Refuse a home that is something else than a folder; one that is not there yet will do.
+
+    Raises :class:`~aigenflow.core.errors.ConfigError`.
+    """
+    try:
+        mode = home.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unusable_home(home, error.strerror) from error
+    if not stat.S_ISDIR(mode):
+        raise _unusable_home(home, os.strerror(errno.ENOTDIR))
+
+
+def make_home(home: Path) -> None:
+    """Make the home directory where there is none, and see that it can be written.
+
+    Raises :class:`~aigenflow.core.errors.ConfigError`.
+    """
+    try:
+        ensure_directory(home)
+    except OSError as error:
+        raise _unusable_home(home, error.strerror) from error
+    if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        raise _unusable_home(home, os.strerror(errno.EACCES))
+
+
+def _unusable_home(home: Path, problem: str | None) -> ConfigError:
+    return ConfigError(
+        _("The home directory {path} cannot be used: {problem}").format(path=home, problem=problem),
+        hint=_("Point AIGENFLOW_HOME at a folder that you may write to."),
+    )
 
 
 def user_file(home: Path) -> Path:
@@ -223,7 +301,7 @@ def load_settings(
 
     Raises :class:`~aigenflow.core.errors.ConfigError` naming the key, its value and its source.
     """
-    layers = [_read_layer(project / PROJECT_FILE)] if project else []
+    layers = [_read_project(project / PROJECT_FILE, home)] if project else []
     layers.append(_read_layer(user_file(home)) if user is None else dict(user))
     _refuse_unknown_variables(os.environ)
 
@@ -244,6 +322,13 @@ def load_settings(
         return Layered(**dict(flags or {}))
     except ValidationError as error:
         raise _config_error(error) from error
+    except SettingsError as error:  # a whole group in one variable, which is not JSON
+        raise ConfigError(
+            _("The environment holds a setting that cannot be read: {problem}").format(
+                problem=error
+            ),
+            hint=_("Name the single setting, like AIGENFLOW_CACHE__TTL_HOURS."),
+        ) from error
 
 
 def leaf_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
@@ -302,6 +387,37 @@ def _read_layer(path: Path) -> dict[str, Any]:
     return value
 
 
+def _read_project(path: Path, home: Path) -> dict[str, Any]:
+    """The project's settings, which may come from somebody else with the folder."""
+    layer = _read_layer(path)
+    for key in _NOT_FOR_PROJECTS:
+        found = next(_present(layer, key), None)
+        if found is None:
+            continue
+        hint = (
+            _("Set it in {file}, or give --trust-base-url HOST.")
+            if key[0] == "network"
+            else _("Set it in {file}.")
+        )
+        raise ConfigError(
+            _("{path} may not set {key}: it decides where your keys go.").format(
+                path=path, key=found
+            ),
+            hint=hint.format(file=user_file(home)),
+        )
+    return layer
+
+
+def _present(value: Any, key: tuple[str, ...], found: str = "") -> Iterator[str]:
+    """The dotted names in ``value`` that ``key`` stands for; ``*`` is any name."""
+    if not key:
+        yield found
+    elif isinstance(value, dict):
+        for name in value:
+            if key[0] in ("*", name):
+                yield from _present(value[name], key[1:], f"{found}.{name}" if found else name)
+
+
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     groups = tuple(Settings.model_fields)
     for variable in environ:
@@ -327,10 +443,12 @@ def _config_error(error: ValidationError) -> ConfigError:
         message = _("There is no setting called {name}.").format(name=key)
         return ConfigError(message, hint=_nearest_hint(key, leaf_keys()))
     value = first.get("input")
-    shown = "" if isinstance(value, dict) else f" ({str(value)[:80]!r})"
+    # Where the name of a key belongs, people put the key.
+    hidden = isinstance(value, dict) or "api_key_env" in first["loc"] or "@" in str(value)
+    shown = "" if hidden else f" ({str(value)[:80]!r})"
     return ConfigError(
         _("The setting {key}{value} cannot be used: {problem}").format(
-            key=key, value=shown, problem=first["msg"]
+            key=key, value=shown, problem=first["msg"].removeprefix("Value error, ")
         ),
-        hint=_("`aigenflow config show` prints the settings in force."),
+        hint=_("`aigenflow config path` prints where settings come from."),
     )

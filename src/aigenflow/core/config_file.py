@@ -7,9 +7,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from aigenflow.core.config import full_key, load_settings, user_file
+from aigenflow.core.config import full_key, load_settings, make_home, user_file
 from aigenflow.core.errors import ConfigError
-from aigenflow.core.files import ensure_directory, write_durably
+from aigenflow.core.files import write_durably
 from aigenflow.core.yaml import parse_yaml, read_yaml
 
 
@@ -36,7 +36,7 @@ def _edit(home: Path, key: str, change: Any) -> None:
     from filelock import FileLock
     from ruamel.yaml import YAML
 
-    ensure_directory(home)
+    make_home(home)
     path = user_file(home)
     with FileLock(home / ".config.lock", mode=0o600):
         document = _load_for_editing(path)

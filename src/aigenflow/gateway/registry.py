@@ -74,12 +74,12 @@ def can_be_reached(settings: AgentSettings, find_key: FindKey) -> bool:
 
 async def is_listening(url: str) -> bool:
     """Whether anything takes connections at ``url``: a look before an SDK is imported for it."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         async with asyncio.timeout(PROBE_S):
             _reader, writer = await asyncio.open_connection(parts.hostname, port)
-    except OSError:  # TimeoutError is one
+    except (OSError, ValueError):  # TimeoutError is one; a name that no host can have is the other
         return False
     writer.close()
     return True
