@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aigenflow.cache.key_generator import (
+    Normalize,
     context_hash,
     differences,
     explain,
@@ -248,17 +249,46 @@ def test_order_and_unicode_form_do_not_count(request: AgentRequest, route: Route
 
 
 @settings(max_examples=200, deadline=None)
-@given(REQUESTS, ROUTES)
-def test_the_context_hash_is_canonical(request: AgentRequest, route: Route) -> None:
+@given(REQUESTS, ROUTES, st.sampled_from(["specified", "none"]))
+def test_the_context_hash_is_canonical(
+    request: AgentRequest, route: Route, normalize: Normalize
+) -> None:
     """It is the SHA-256 of canonical JSON with the schema version first."""
     parts = {
         f"request.{field.name}": getattr(request, field.name)
         for field in fields(AgentRequest)
         if field.name not in {"prompt", "agent", "phase", "session"}
     } | {f"route.{name}": getattr(route, name) for name in ("backend", "model", "base_url")}
-    expected = canonical_json([1, parts | {"route.options": route.options}])
-    assert context_hash(request, route) == hashlib.sha256(expected).hexdigest()
+    parts |= {"route.options": route.options}
+    if normalize == "none":
+        parts["normalize"] = "none"
+    expected = canonical_json([1, parts])
+    assert context_hash(request, route, normalize) == hashlib.sha256(expected).hexdigest()
     assert json.loads(expected)[0] == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(REQUESTS, ROUTES)
+def test_digests_of_ingredients_are_canonical(request: AgentRequest, route: Route) -> None:
+    """The digest of a piece is that of the canonical JSON of its value."""
+    pieces = ingredients(request, route)
+    values = {
+        "request.system": request.system,
+        "request.options": request.options,
+        "request.context": [document.id for document in request.context],
+        **{f"request.context[{document.id}]": document for document in request.context},
+        "route.options": route.options,
+    }
+    for name, value in values.items():
+        assert pieces[name].digest == hashlib.sha256(canonical_json(value)).hexdigest()[:16]
+
+
+def test_keys_stay_what_they_are() -> None:
+    """A changed key would make every stored answer unreachable."""
+    assert (
+        identify(REQUEST, ROUTE).fingerprint
+        == "9e6f02cae8d7066272f44d6acd3a8e0440acc5194cb084ca3c9d914f277decdf"
+    )
 
 
 def test_ten_thousand_pairs() -> None:

@@ -279,8 +279,7 @@ class CacheManager:
         identity = identify(request, route, self._normalize)
         if not self._codec.sealed:
             return identity
-        return replace(
-            identity,
+        return identity._replace(
             key=self._codec.hide(identity.key),
             fingerprint=self._codec.hide(identity.fingerprint),
         )

@@ -252,7 +252,7 @@ def encode_entry(entry: Entry, codec: Codec) -> bytes:
     """
     meta = to_json(entry.meta)
     response = to_json(entry.response.model_copy(update={"served_from": ServedFrom.CACHE}))
-    parts = to_json(entry.parts)
+    parts = to_json({name: [*piece] for name, piece in entry.parts.items()})
     body = _BEFORE_RESPONSE + response + b',"parts":' + parts + b"}"
     coded = codec.encode(body, meta)
     if coded is not None:
@@ -275,15 +275,15 @@ def decode_answer(data: bytes, codec: Codec) -> tuple[Stamp, GatewayResponse]:
 
     Decodes nothing else. Raises ``DamagedEntryError``.
     """
-    meta, body, response_bytes = _split(data)
+    meta_end, length = _checked(data)
+    meta = data[_HEADER.size : meta_end]
+    start = meta_end + len(_BEFORE_BODY)
     try:
-        if codec.sealed or body.startswith(b'"'):
-            body = _decoded(body, meta, codec)
-        start = len(_BEFORE_RESPONSE)
-        return (
-            _stamp(from_json(meta)),
-            GatewayResponse.model_validate_json(body[start : start + response_bytes]),
-        )
+        if codec.sealed or data.startswith(b'"', start):
+            data, start = _decoded(data[start:-2], meta, codec), 0
+        start += len(_BEFORE_RESPONSE)
+        response = GatewayResponse.model_validate_json(data[start : start + length])
+        return _stamp(from_json(meta)), response
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedEntryError("not an entry") from error
 
@@ -304,7 +304,7 @@ def decode_entry(data: bytes, codec: Codec) -> Entry:
 
     Raises ``DamagedEntryError``.
     """
-    meta, body, _response_bytes = _split(data)
+    meta, body = _split(data)
     try:
         document = _strictly(data)
         if isinstance(document["body"], str) or codec.sealed:
@@ -321,8 +321,14 @@ def decode_entry(data: bytes, codec: Codec) -> Entry:
         raise DamagedEntryError("not an entry") from error
 
 
-def _split(data: bytes) -> tuple[bytes, bytes, int]:
-    """Meta, body and the length of the response in it, from bytes whose checksum is right."""
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """Meta and body, from bytes whose checksum is right."""
+    meta_end, _length = _checked(data)
+    return data[_HEADER.size : meta_end], data[meta_end + len(_BEFORE_BODY) : -2]
+
+
+def _checked(data: bytes) -> tuple[int, int]:
+    """Where meta ends, and the length of the response, from bytes whose checksum is right."""
     if len(data) < _HEADER.size:
         raise DamagedEntryError("cut short")
     mark, checksum, second, meta_bytes, third, response_bytes, fourth = _HEADER.unpack_from(data)
@@ -331,11 +337,9 @@ def _split(data: bytes) -> tuple[bytes, bytes, int]:
     if checksum != b"%08x" % zlib.crc32(memoryview(data)[_CHECKED_FROM:]):
         raise DamagedEntryError("the checksum does not match")
     try:
-        meta_end = _HEADER.size + int(meta_bytes, 16)
-        length = int(response_bytes, 16)
+        return _HEADER.size + int(meta_bytes, 16), int(response_bytes, 16)
     except ValueError as error:
         raise DamagedEntryError("not an entry") from error
-    return data[_HEADER.size : meta_end], data[meta_end + len(_BEFORE_BODY) : -2], length
 
 
 def _stamp(meta: dict[str, str]) -> Stamp:

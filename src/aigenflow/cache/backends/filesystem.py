@@ -241,7 +241,7 @@ class FileStorage:
             ensure_directory(folder)
 
     def _put(self, name: str, data: bytes, used_ns: int) -> Usage:
-        target = Path(self._path(name))
+        target = self._entries / f"{check_name(name)}{_SUFFIX}"
         with (
             staged(self._staging, data, used_ns) as temporary,
             self._totals.exclusive() as totals,
@@ -253,7 +253,7 @@ class FileStorage:
             entries = int(before is None)
             size = len(data) - (before.st_size if before else 0)
             totals.grow(entries=entries, size_bytes=size)
-            totals.count(Counters(stores=1))
+            totals.stores += 1
             if size > 0:
                 # Whoever dies here must leave a size that is too large, never too small.
                 self._totals.save(totals)
@@ -261,10 +261,11 @@ class FileStorage:
                 OPS.replace(temporary, target)
             except BaseException:
                 totals.grow(entries=-entries, size_bytes=-size)
-                totals.count(Counters(stores=-1))
+                totals.stores -= 1
                 raise
+            usage = totals.usage
         self._changed += 1
-        return totals.usage
+        return usage
 
     def _remove(self, path: Path, totals: Totals) -> bool:
         size = _regular_size(path)

@@ -83,6 +83,7 @@ class SharedTotals:
         self._file = LockedFile(path)
         self._measure = measure
         self._text = b""
+        self._saved: Totals | None = None
 
     def read(self) -> Totals | None:
         """The totals as of now, without the lock; ``None`` where they must be measured."""
@@ -99,16 +100,12 @@ class SharedTotals:
         Raises ``OSError``: a ``FileNotFoundError`` where there is no such folder.
         """
         with self._file.exclusive():
-            try:
-                self._text = self._file.read(_BYTES)
-                totals = Totals.model_validate_json(self._text)
-            except ValidationError:
-                totals = Totals()
-                totals.set_measured(self._measure())
+            totals, self._saved = self._load(), None
             try:
                 yield totals
             finally:
                 self.save(totals)
+            self._saved = totals
 
     def save(self, totals: Totals) -> None:
         """Write ``totals`` before the block of :meth:`exclusive` ends."""
@@ -116,6 +113,19 @@ class SharedTotals:
         if text != self._text:
             self._file.write(text)
             self._text = text
+
+    def _load(self) -> Totals:
+        """What is in the file; parsed only if it is not what was last saved from here."""
+        text = self._file.read(_BYTES)
+        if self._saved is not None and text == self._text:
+            return self._saved
+        self._text = text
+        try:
+            return Totals.model_validate_json(text)
+        except ValidationError:
+            totals = Totals()
+            totals.set_measured(self._measure())
+            return totals
 
     def close(self) -> None:
         """Close the file."""
