@@ -37,7 +37,7 @@ test-postgres: $(READY) ## Run the tests of stores and ledger on a PostgreSQL of
 
 .PHONY: test-long
 test-long: $(READY) ## Run the crash, concurrency and money tests at full length (an hour)
-	AIGENFLOW_TEST_CALLS=10000 AIGENFLOW_TEST_HAMMER_STEPS=10000 AIGENFLOW_TEST_CRASH_TRIALS=1000 \
+	AIGENFLOW_TEST_PAIRS=10000 AIGENFLOW_TEST_CALLS=10000 AIGENFLOW_TEST_HAMMER_STEPS=10000 AIGENFLOW_TEST_CRASH_TRIALS=1000 \
 		$(BIN)/pytest -q --timeout 1800 tests/cache tests/monitoring
 
 .PHONY: coverage

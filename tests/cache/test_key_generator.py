@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import unicodedata
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -34,6 +35,9 @@ from aigenflow.core.models import (
     Route,
 )
 from tests.cache.questions import REQUEST, ROUTE
+
+PAIRS = int(os.environ.get("AIGENFLOW_TEST_PAIRS", "400"))
+"""How many random pairs of questions the property tests compare."""
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 JSON = st.recursive(
@@ -185,7 +189,7 @@ def test_only_the_prompt_is_normalized() -> None:
     )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=PAIRS, deadline=None)
 @given(REQUESTS, REQUESTS, ROUTES, ROUTES)
 def test_different_questions_have_different_keys(
     one: AgentRequest, other: AgentRequest, here: Route, there: Route
@@ -204,7 +208,7 @@ def test_different_questions_have_different_keys(
     assert (key_for(one, here) == key_for(other, there)) is same
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=PAIRS, deadline=None)
 @given(REQUESTS, ROUTES, st.sampled_from(sorted(CHANGES)), REQUESTS)
 def test_one_differing_ingredient_changes_the_key(
     request: AgentRequest, route: Route, field: str, donor: AgentRequest
@@ -221,7 +225,7 @@ def test_one_differing_ingredient_changes_the_key(
     assert {item.name.partition("[")[0].removeprefix("request.") for item in named} == {field}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=PAIRS, deadline=None)
 @given(REQUESTS, ROUTES)
 def test_order_and_unicode_form_do_not_count(request: AgentRequest, route: Route) -> None:
     """Dictionary order, and composed or decomposed characters, are the same question."""
