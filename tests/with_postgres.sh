@@ -21,7 +21,9 @@ stop() {
     rm -rf "$folder"
 }
 trap stop EXIT
-as_owner "$bin/initdb" -D "$folder/data" -U aigenflow --auth=trust >/dev/null
+# SQL_ASCII is what a machine without a locale gets, and the hardest encoding to be right with.
+as_owner "$bin/initdb" -D "$folder/data" -U aigenflow --auth=trust \
+    --encoding=SQL_ASCII --locale=C >/dev/null
 as_owner "$bin/pg_ctl" -D "$folder/data" -w -l "$folder/log" \
     -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$folder" start >/dev/null
 export AIGENFLOW_TEST_POSTGRES="postgresql://aigenflow@127.0.0.1:$port/postgres"

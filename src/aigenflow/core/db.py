@@ -186,7 +186,8 @@ def _connect_postgres(url: str) -> psycopg.Connection[Row]:
             hint=_('Install it with: pip install "aigenflow[postgres]"'),
         ) from error
     with _postgres_errors():
-        return psycopg.connect(url, autocommit=True, connect_timeout=10)
+        # An SQL_ASCII database would otherwise hand out bytes for text.
+        return psycopg.connect(url, autocommit=True, connect_timeout=10, client_encoding="utf8")
 
 
 @contextlib.contextmanager
