@@ -19,7 +19,6 @@ from aigenflow.agents.metering import (
     MAX_TURNS,
     TOKENS_PER_SEARCH,
     Meter,
-    count_bytes,
     counted,
     foresee,
     may_search,
@@ -53,6 +52,7 @@ from aigenflow.core.models import (
 )
 from aigenflow.gateway.adapters import anthropic as anthropic_adapter
 from aigenflow.gateway.base import Gateway, OnText, ignore_text
+from aigenflow.gateway.limits import count_bytes
 from aigenflow.gateway.retry import ResilientGateway
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.models import BudgetLimits, OnExceed, OpenReservation, Rates

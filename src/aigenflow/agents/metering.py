@@ -28,6 +28,7 @@ from aigenflow.core.models import (
     TokenUsage,
 )
 from aigenflow.gateway.base import Gateway, OnText, ignore_text
+from aigenflow.gateway.limits import count_bytes
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.budget import describe_alert
 from aigenflow.monitoring.cost_calculator import (
@@ -338,13 +339,6 @@ def counted(request: AgentRequest, response: GatewayResponse) -> GatewayResponse
 def _unmeasured(foreseen: Estimate) -> Estimate:
     """``foreseen`` without its size, so that no estimate is calibrated by another."""
     return replace(foreseen, bytes_sent=0)
-
-
-def count_bytes(request: AgentRequest) -> int:
-    """UTF-8 bytes of everything the model hears."""
-    texts = [request.system, request.prompt, request.answer_so_far]
-    texts += [text for document in request.context for text in (document.title, document.text)]
-    return sum(map(_size, texts))
 
 
 def _size(text: str) -> int:

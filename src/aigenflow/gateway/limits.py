@@ -52,14 +52,18 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-def estimate_input_tokens(request: AgentRequest) -> int:
-    """Tokens that the request sends, from its size alone: ``ceil(utf8_bytes / 3)``."""
+def count_bytes(request: AgentRequest) -> int:
+    """UTF-8 bytes of everything the model hears."""
     texts = [request.system, request.prompt, request.answer_so_far]
     for document in request.context:
         texts += (document.title, document.text)
     # A lone surrogate is a fault for the adapter to report, not for an estimate to die of.
-    size_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    return math.ceil(size_bytes / BYTES_PER_TOKEN)
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def estimate_input_tokens(request: AgentRequest) -> int:
+    """Tokens that the request sends, from its size alone: ``ceil(utf8_bytes / 3)``."""
+    return math.ceil(count_bytes(request) / BYTES_PER_TOKEN)
 
 
 def estimate_tokens(request: AgentRequest) -> int:

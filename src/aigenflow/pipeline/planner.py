@@ -17,7 +17,6 @@ from functools import cache
 
 from aigenflow.agents.metering import (
     MAX_SEARCHES,
-    count_bytes,
     foresee,
     may_search,
     output_limit,
@@ -34,6 +33,7 @@ from aigenflow.core.models import (
     ServedFrom,
 )
 from aigenflow.engine.models import StepRecord
+from aigenflow.gateway.limits import count_bytes
 from aigenflow.monitoring.budget import RESEARCH_PHASES, shortfalls
 from aigenflow.monitoring.cost_calculator import (
     WORST_INPUT_FACTOR,
