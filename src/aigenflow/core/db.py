@@ -113,7 +113,7 @@ class SqliteDatabase:
             try:
                 yield self
                 self.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # whatever ends it, a transaction is whole or not there
                 if self._connection.in_transaction:
                     self.execute("ROLLBACK")
                 raise

@@ -193,7 +193,7 @@ def staged(directory: Path, data: bytes, dated_ns: int | None = None) -> Iterato
         if dated_ns is not None:
             OPS.utime(descriptor, dated_ns)
         yield temporary
-    except BaseException:
+    except BaseException:  # no temporary file stays behind, Ctrl-C included
         with contextlib.suppress(OSError):
             OPS.unlink(temporary)
         raise
@@ -212,7 +212,7 @@ def _new_locked(directory: Path) -> tuple[Path, int]:
                 return path, descriptor
         except BlockingIOError:
             pass
-        except BaseException:
+        except BaseException:  # no lock file stays behind, Ctrl-C included
             OPS.close(descriptor)
             with contextlib.suppress(OSError):
                 OPS.unlink(path)
@@ -333,7 +333,7 @@ def _publish(path: Path, data: bytes, *, durable: bool) -> None:
             if durable:
                 OPS.fsync(descriptor)
         OPS.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # no temporary file stays behind, Ctrl-C included
         with contextlib.suppress(OSError):
             OPS.unlink(temporary)
         raise

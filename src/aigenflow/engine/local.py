@@ -483,7 +483,7 @@ def _held(folder: Path, session: str) -> Iterator[FileLock]:
     lock = _acquire(folder, session)
     try:
         yield lock
-    except BaseException:
+    except BaseException:  # a session that was not taken is free for others
         _release(folder, lock)
         raise
 

@@ -98,7 +98,7 @@ class TokenTracker:
             database = open_database(url)
             try:
                 ledger.prepare(database)
-            except BaseException:
+            except BaseException:  # a ledger that cannot be used is not left open
                 database.close()
                 raise
         return cls(database, limits, clock)

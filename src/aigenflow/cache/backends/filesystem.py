@@ -207,7 +207,7 @@ class FileStorage:
                     return None
                 # Its holder is alive for the kernel, and frozen for everybody else.
                 OPS.unlink(path)
-            except BaseException:
+            except BaseException:  # no descriptor is left open, Ctrl-C included
                 OPS.close(descriptor)
                 raise
             OPS.close(descriptor)
@@ -259,7 +259,7 @@ class FileStorage:
                 self._totals.save(totals)
             try:
                 OPS.replace(temporary, target)
-            except BaseException:
+            except BaseException:  # not published, so not counted
                 totals.grow(entries=-entries, size_bytes=-size)
                 totals.stores -= 1
                 raise
