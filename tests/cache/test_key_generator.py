@@ -261,7 +261,7 @@ def test_the_context_hash_is_canonical(
     parts = {
         f"request.{field.name}": getattr(request, field.name)
         for field in fields(AgentRequest)
-        if field.name not in {"prompt", "agent", "phase", "session"}
+        if field.name not in FIELDS_THAT_CANNOT_MATTER | {"prompt", "agent", "phase"}
     } | {f"route.{name}": getattr(route, name) for name in ("backend", "model", "base_url")}
     parts |= {"route.options": route.options}
     if normalize == "none":

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigenflow.core.models import Language
+from aigenflow.core.quantities import parse_quantity
 from aigenflow.templates import arithmetic
 from aigenflow.templates.arithmetic import format_money, format_number, format_percent
-from aigenflow.templates.quantities import parse_quantity
 
 amounts = st.decimals(min_value=0, max_value=Decimal(10) ** 15, places=2)
 positive = st.decimals(min_value=1, max_value=Decimal(10) ** 12, places=2)

@@ -23,7 +23,10 @@ AigenflowError                       message, hint, exit code
 │   │   ├── MalformedAnswerError     not what the format promises
 │   │   ├── TruncatedAnswerError     cut at the length limit, also after going on
 │   │   └── RefusedError             refused or filtered by the provider
-│   └── CircuitOpenError             too many failures lately; not tried
+│   ├── CircuitOpenError             too many failures lately; not tried
+│   ├── CapacityError                no room at the discounted rate right now: ask at the full one
+│   ├── JobUnknownError              the provider does not know the batch job, or no more
+│   └── JobItemNotRunError           its batch job ended before it ran: nothing was billed
 ├── RunStoppedError (5)              the session is safe and can be resumed
 │   ├── PhaseFailedError             an agent and its fallback are down
 │   ├── PauseRequestedError          a provider asks for a longer pause than we wait
@@ -210,6 +213,18 @@ class RefusedError(UnusableAnswerError):
 
 class CircuitOpenError(GatewayError):
     """Too many failures lately: the call was not made."""
+
+
+class CapacityError(GatewayError):
+    """No room at the discounted rate right now: nothing was billed, and the full one helps."""
+
+
+class JobUnknownError(GatewayError):
+    """The provider does not know this batch job, or keeps its results no longer."""
+
+
+class JobItemNotRunError(GatewayError):
+    """The batch job expired or was cancelled before this request ran: nothing was billed."""
 
 
 class RunStoppedError(AigenflowError):

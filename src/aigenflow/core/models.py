@@ -7,7 +7,7 @@ Frozen dataclasses inside, pydantic where bytes enter. Tokens are counted, money
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -79,6 +79,14 @@ class ServedFrom(StrEnum):
     CACHE = "cache"
 
 
+class Processing(StrEnum):
+    """At what rate, and how fast, an answer is bought."""
+
+    LIVE = "live"
+    FLEX = "flex"
+    BATCH = "batch"
+
+
 class ContextKind(StrEnum):
     """What a context document is, so that nobody has to guess from its title."""
 
@@ -109,10 +117,12 @@ class AgentRequest:
     """One question to one role.
 
     Everything here can change the answer, so everything here is part of the cache key, except
-    ``session`` (see :data:`FIELDS_THAT_CANNOT_MATTER`).
+    what only says for whom and how it is bought (see :data:`FIELDS_THAT_CANNOT_MATTER`).
 
     ``answer_so_far`` holds the text of an answer that was cut at its length limit: the model is
     asked to go on from there. ``options`` is passed through to the provider's request body.
+    ``processing`` is how the answer is to be bought; from ``complete_by`` on (aware, wall time) a
+    discounted way that has not brought it is given up for the live one.
     """
 
     agent: AgentType
@@ -127,10 +137,21 @@ class AgentRequest:
     options: Mapping[str, Json] = field(default_factory=lambda: _NO_OPTIONS)
     answer_so_far: str = ""
     session: str = ""
+    processing: Processing = Processing.LIVE
+    complete_by: datetime | None = None
 
 
-FIELDS_THAT_CANNOT_MATTER = frozenset({"session"})
+FIELDS_THAT_CANNOT_MATTER = frozenset({"session", "processing", "complete_by"})
 """Request fields that never change an answer: the only ones a key may leave out."""
+
+
+def what_matters(request: AgentRequest) -> dict[str, Any]:
+    """Every field of ``request`` that can change the answer, by name."""
+    return {
+        each.name: getattr(request, each.name)
+        for each in fields(request)
+        if each.name not in FIELDS_THAT_CANNOT_MATTER
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from gettext import gettext as _
 from typing import Protocol
 
@@ -23,7 +23,14 @@ from aigenflow.core.errors import (
 )
 from aigenflow.core.events import ContextShortened, OnEvent, PhaseStarted, TaskFinished
 from aigenflow.core.markers import as_shared
-from aigenflow.core.models import AgentRequest, ContextDocument, ContextKind, Language, Route
+from aigenflow.core.models import (
+    AgentRequest,
+    ContextDocument,
+    ContextKind,
+    Language,
+    Route,
+    what_matters,
+)
 from aigenflow.engine.models import SessionSpec, StepRecord, digest
 from aigenflow.engine.runner import Runner, Step
 from aigenflow.pipeline.context import fit_request
@@ -149,7 +156,7 @@ async def _run_task(
         phase=phase.number,
         phase_name=phase.name,
         task=task.name,
-        fingerprint=fingerprint(replace(request, session="")),
+        fingerprint=fingerprint(what_matters(request)),
     )
     record = run.runner.recall(step)
     reused = record is not None

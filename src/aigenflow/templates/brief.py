@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
 )
 
 from aigenflow.core.errors import InputError
-from aigenflow.templates.quantities import Quantity, parse_quantity
+from aigenflow.core.quantities import Quantity, parse_quantity
 from aigenflow.templates.vocabulary import key_of
 
 BRIEF_LIMIT_BYTES = 256 * 1024

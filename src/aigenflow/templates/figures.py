@@ -14,16 +14,16 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
-from aigenflow.templates import arithmetic
-from aigenflow.templates.arithmetic import FundingTotals
-from aigenflow.templates.brief import Brief
-from aigenflow.templates.quantities import (
+from aigenflow.core.quantities import (
     PERCENT,
     Period,
     Quantity,
     currency_code,
     parse_quantity,
 )
+from aigenflow.templates import arithmetic
+from aigenflow.templates.arithmetic import FundingTotals
+from aigenflow.templates.brief import Brief
 from aigenflow.templates.vocabulary import YEARLY_KEYS, YEARS
 
 PAYMENTS_A_YEAR: Mapping[Period, int] = {"": 1, "year": 1, "quarter": 4, "month": 12}

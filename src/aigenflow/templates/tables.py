@@ -14,12 +14,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from aigenflow.core.models import Language
+from aigenflow.core.quantities import CURRENCIES
 from aigenflow.templates import arithmetic
 from aigenflow.templates.arithmetic import format_money, format_number, format_percent
 from aigenflow.templates.brief import Brief, Entry
 from aigenflow.templates.figures import Figures, Use
 from aigenflow.templates.models import Column, Table
-from aigenflow.templates.quantities import CURRENCIES
 from aigenflow.templates.wording import say
 
 BLANK = "—"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
 from aigenflow.core.canonical import fingerprint
 from aigenflow.core.clock import Clock, SystemClock
-from aigenflow.core.models import AgentRequest, Citation, GatewayResponse, Route
+from aigenflow.core.models import AgentRequest, Citation, GatewayResponse, Route, what_matters
 from aigenflow.gateway.base import OnText, ignore_text
 from aigenflow.gateway.limits import BYTES_PER_TOKEN, estimate_input_tokens
 
@@ -35,7 +35,7 @@ def default_answer(request: AgentRequest) -> GatewayResponse:
 
     A request for web search gets one source, cited in the text.
     """
-    digest = fingerprint(replace(request, session=""))[:12]
+    digest = fingerprint(what_matters(request))[:12]
     citations: tuple[Citation, ...] = ()
     author = f"{request.agent.value} in phase {request.phase}"
     content = f"# {request.task}\n\nThe answer of {author} ({digest})."

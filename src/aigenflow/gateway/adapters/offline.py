@@ -6,18 +6,17 @@ What it answers is composed by rules elsewhere; this adapter only gives it the n
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from decimal import Decimal
 from typing import Protocol
 
 from aigenflow.core.canonical import fingerprint
 from aigenflow.core.models import (
-    FIELDS_THAT_CANNOT_MATTER,
     AgentRequest,
     Backend,
     FinishReason,
     GatewayResponse,
     Route,
+    what_matters,
 )
 from aigenflow.gateway.base import OnText, ignore_text
 
@@ -64,9 +63,4 @@ class OfflineGateway:
 
 
 def _response_id(request: AgentRequest) -> str:
-    parts = {
-        field.name: getattr(request, field.name)
-        for field in dataclasses.fields(request)
-        if field.name not in FIELDS_THAT_CANNOT_MATTER
-    }
-    return f"{MODEL}-{fingerprint(parts)[:24]}"
+    return f"{MODEL}-{fingerprint(what_matters(request))[:24]}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigenflow.templates.quantities import currency_code, parse_quantity
+from aigenflow.core.quantities import currency_code, parse_quantity
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The financial model: from drivers to statements, by arithmetic."""
