@@ -54,7 +54,14 @@ def test_a_users_file_wins_by_name(user_dir: Path) -> None:
     other = load_outline(DocumentType.BIZPLAN, "default", Language.KO, user_dir=user_dir)
     assert [s.id for s in own.sections] == ["one"]
     assert len(other.sections) == 15
-    assert [info.own for info in list_templates(user_dir)] == [True, False, False, False]
+    assert [info.own for info in list_templates(user_dir)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_a_users_own_template_is_found_and_listed(user_dir: Path) -> None:
@@ -81,7 +88,7 @@ def test_an_unknown_template_names_the_nearest() -> None:
     with pytest.raises(TemplateError, match="no template “startpu”") as caught:
         load_outline(DocumentType.BIZPLAN, "startpu", Language.EN)
     assert "“startup”" in caught.value.hint
-    assert "default, rd, startup, strategy" in caught.value.hint
+    assert "default, horizon, rd, sbir, startup, strategy" in caught.value.hint
 
 
 def test_a_language_that_is_missing_is_named(user_dir: Path) -> None:

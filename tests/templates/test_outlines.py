@@ -45,10 +45,11 @@ def texts(outline: Outline) -> str:
     return "\n".join(parts)
 
 
-def test_the_four_templates_are_there_in_both_languages() -> None:
-    """default, rd, startup and strategy exist in Korean and English."""
+def test_the_six_templates_are_there_in_both_languages() -> None:
+    """default, horizon, rd, sbir, startup and strategy exist in Korean and English."""
     assert [(info.name, info.languages) for info in list_templates()] == [
-        (name, (Language.KO, Language.EN)) for name in ("default", "rd", "startup", "strategy")
+        (name, (Language.KO, Language.EN))
+        for name in ("default", "horizon", "rd", "sbir", "startup", "strategy")
     ]
 
 

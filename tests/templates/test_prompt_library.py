@@ -383,6 +383,38 @@ def test_numbers_can_still_be_calculated(user_dir: Path) -> None:
     assert rendered.prompt == f"18000 3 1024 {'=' * 20}\n"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% for a in topic %}" * 4 + "{% endfor %}" * 4,
+        "{% for a in topic if a == 'x' %}{% for b in topic %}{% for c in topic %}"
+        + "{% endfor %}" * 3,
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
+        "{{ m(60) }}",
+    ],
+    ids=["nested loops", "a filtered loop", "a macro that calls itself twice"],
+)
+def test_rendering_ends(user_dir: Path, body: str) -> None:
+    """What writes nothing and would go on for ever is stopped after so many steps."""
+    (user_dir / "prompts" / "bizplan" / "draft.en.md.j2").write_text(
+        '{% extends "_base.en.md.j2" %}{% block prompt %}' + body + "{% endblock %}"
+    )
+    long = replace(variables(), topic="x" * 4_000)
+    with pytest.raises(TemplateError, match="rounds of loops and calls of macros"):
+        PromptLibrary(user_dir).render(DocumentType.BIZPLAN, "draft", Language.EN, long)
+
+
+def test_each_rendering_has_its_own_steps(user_dir: Path) -> None:
+    """A library that has rendered much can go on rendering."""
+    body = in_block("{% for a in topic %}{% for b in topic %}{% endfor %}{% endfor %}done")
+    (user_dir / "prompts" / "bizplan" / "draft.en.md.j2").write_text(body)
+    library = PromptLibrary(user_dir)
+    topic = replace(variables(), topic="x" * 150)
+    for _time in range(4):
+        done = library.render(DocumentType.BIZPLAN, "draft", Language.EN, topic)
+        assert done.prompt == "done\n"
+
+
 def test_output_has_a_limit() -> None:
     """A prompt of more than a million characters is refused, from whatever it grew."""
     long = replace(variables(), topic="x" * (OUTPUT_LIMIT_CHARACTERS + 1))

@@ -33,6 +33,11 @@ def speak(language: UiLanguage) -> None:
     gettext.bindtextdomain("messages", str(_CATALOGUES))
 
 
+def spoken() -> UiLanguage:
+    """The language of messages in force."""
+    return "ko" if os.environ.get("LANGUAGE") == "ko" else "en"
+
+
 def _option(arguments: Sequence[str]) -> str | None:
     for index, argument in enumerate(arguments):
         if argument == _OPTION and index + 1 < len(arguments):

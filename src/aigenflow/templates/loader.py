@@ -88,6 +88,19 @@ def list_templates(user_dir: Path | None = None) -> tuple[TemplateInfo, ...]:
     return tuple(_info(name, user_dir) for name in sorted(dict(_names(user_dir))))
 
 
+def find_template(name: str, user_dir: Path | None = None) -> TemplateInfo:
+    """What is known of the template ``name``. Raises ``TemplateError`` where there is none."""
+    if name not in dict(_names(user_dir)):
+        raise _unknown(name, Language.EN, user_dir)
+    return _info(name, user_dir)
+
+
+def kind_of(name: str, user_dir: Path | None = None) -> DocumentType:
+    """What the template ``name`` is for; a business plan where there is no such template."""
+    known = dict(_names(user_dir))
+    return _info(name, user_dir).document_type if name in known else DocumentType.BIZPLAN
+
+
 def parse_outline(data: bytes, name: str, language: Language) -> Outline:
     """Read one outline file. Raises ``TemplateError`` saying where it is wrong."""
     file = f"{name}.{language.value}.yaml"

@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateNotFound, Undefined, UndefinedError
+from jinja2 import (
+    BaseLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    Undefined,
+    UndefinedError,
+    nodes,
+)
 from jinja2 import TemplateError as JinjaError
 from jinja2.environment import Environment
 from jinja2.exceptions import SecurityError
@@ -32,6 +39,8 @@ TEMPLATE_LIMIT_BYTES = 256 * 1024
 OUTPUT_LIMIT_CHARACTERS = 1_000_000
 LENGTH_LIMIT = 10_000
 NUMBER_LIMIT = 10**12
+STEP_LIMIT = 50_000
+"""Rounds of loops and calls of macros in one rendering: what bounds its time."""
 
 TASKS: tuple[str, ...] = (
     "brainstorm",
@@ -48,6 +57,9 @@ TASKS: tuple[str, ...] = (
     "polish",
 )
 """The tasks that have a prompt for each document type and language, in the order of the phases."""
+
+_COUNTED = "counted rounds"
+"""A filter that no template can name."""
 
 _FILTERS = frozenset({"default", "first", "join", "last", "length", "lower", "trim", "upper"})
 
@@ -122,6 +134,7 @@ class PromptLibrary:
     def _render(self, name: str, context: dict[str, object]) -> str:
         pieces: list[str] = []
         size = 0
+        self._environment.steps = 0
         for piece in self._environment.get_template(name).generate(context):
             size += len(piece)
             if size > OUTPUT_LIMIT_CHARACTERS:
@@ -164,6 +177,9 @@ class _Files(BaseLoader):
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Data, loops, macros and a few filters: a prompt needs no method and no function.
 
+    ``steps`` counts what the rendering under way has done: nested loops that write nothing, and
+    macros that call themselves twice, would otherwise go on for ever.
+
     Jinja's own sandbox stops attribute tricks but lets ``'x' * 10**7`` and ``'%9999999d' % 1``
     fill the memory; here nothing but macros can be called, and results of operators are bounded.
     """
@@ -181,7 +197,33 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
         )
         self.globals.clear()
-        self.filters = {name: self.filters[name] for name in _FILTERS} | {"quoted": _quoted}
+        self.steps = 0
+        self.filters = {name: self.filters[name] for name in _FILTERS} | {
+            "quoted": _quoted,
+            _COUNTED: self._counted,
+        }
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        template = super()._parse(source, name, filename)
+        for loop in template.find_all(nodes.For):
+            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
+        template.set_environment(self)
+        return template
+
+    def call(self, context: Context, obj: object, *args: object, **kwargs: object) -> object:
+        self._step(1)
+        return super().call(context, obj, *args, **kwargs)
+
+    def _counted(self, items: Iterable[object]) -> list[object]:
+        """What a loop runs over, once its rounds are accounted for."""
+        rounds = list(items)
+        self._step(len(rounds))
+        return rounds
+
+    def _step(self, steps: int) -> None:
+        self.steps += steps
+        if self.steps > STEP_LIMIT:
+            raise SecurityError(f"more than {STEP_LIMIT:,} rounds of loops and calls of macros")
 
     def is_safe_callable(self, obj: object) -> bool:
         # Calling an undefined name fails by itself, and then says which name.
