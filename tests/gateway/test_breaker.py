@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from aigenflow.core.errors import (
     AuthenticationError,
+    CapacityError,
     ConnectionFailedError,
     EmptyAnswerError,
     GatewayError,
@@ -60,6 +61,7 @@ def opened() -> CircuitBreaker:
         (ServerFaultError("x", status=408), Outcome.NEUTRAL),
         (ServerFaultError("x", status=409), Outcome.NEUTRAL),
         (RateLimitedError("x"), Outcome.NEUTRAL),
+        (CapacityError("x", status=503), Outcome.NEUTRAL),
         (AuthenticationError("x", status=401), Outcome.NEUTRAL),
         (ModelNotFoundError("x", status=404), Outcome.NEUTRAL),
         (RefusedError("x"), Outcome.NEUTRAL),

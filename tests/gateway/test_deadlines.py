@@ -11,7 +11,14 @@ import pytest
 from aigenflow.core.errors import StalledError
 from aigenflow.core.models import AgentRequest, AgentType
 from aigenflow.gateway.base import Timeouts
-from aigenflow.gateway.deadlines import plain_limit, should_stream, watched, within
+from aigenflow.gateway.deadlines import (
+    FLEX_WAIT_S,
+    for_flex,
+    plain_limit,
+    should_stream,
+    watched,
+    within,
+)
 
 PATIENT = Timeouts(first_event_s=30, idle_s=30, total_s=30)
 
@@ -156,3 +163,11 @@ def test_plain_limit() -> None:
     """A plain call waits as for a first event, within the total."""
     assert plain_limit(Timeouts(first_event_s=5, total_s=9)) == 5
     assert plain_limit(Timeouts(first_event_s=9, total_s=5)) == 5
+
+
+def test_flex_is_given_more_time_and_never_less() -> None:
+    """It may stand in a queue before its first event; signs of life are as frequent after it."""
+    short = for_flex(Timeouts(first_event_s=1, idle_s=2, total_s=3))
+    assert (short.first_event_s, short.idle_s, short.total_s) == (FLEX_WAIT_S, 2, FLEX_WAIT_S)
+    long = Timeouts(first_event_s=2 * FLEX_WAIT_S, total_s=3 * FLEX_WAIT_S)
+    assert for_flex(long) == long

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from aigenflow.core.errors import (
     AuthenticationError,
+    CapacityError,
     GatewayError,
     ModelNotFoundError,
     QuotaExhaustedError,
@@ -114,6 +115,9 @@ class TestErrorFromStatus:
         ("status", "body", "kind"),
         [
             (429, "", RateLimitedError),
+            (429, {"error": {"code": "resource_unavailable"}}, CapacityError),
+            (429, {"error": {"message": "Resource Unavailable"}}, CapacityError),
+            (503, {"error": {"code": "resource_unavailable"}}, ServerFaultError),
             (429, OPENAI_QUOTA, QuotaExhaustedError),
             (429, {"error": {"code": "billing_hard_limit_reached"}}, QuotaExhaustedError),
             (400, ANTHROPIC_CREDIT, QuotaExhaustedError),
@@ -225,6 +229,7 @@ class TestErrorFromEvent:
             ({"type": "error", "error": {"type": "billing_error"}}, QuotaExhaustedError),
             ({"type": "error", "error": {"type": "request_too_large"}}, TooLargeError),
             ({"type": "error", "code": "rate_limit_exceeded"}, RateLimitedError),
+            ({"code": "resource_unavailable"}, CapacityError),
             ({"code": "insufficient_quota"}, QuotaExhaustedError),
             ({"code": "context_length_exceeded"}, TooLargeError),
             ({"error": {"code": 503, "status": "UNAVAILABLE"}}, ServerFaultError),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from aigenflow.core.errors import (
     AddressError,
     AuthenticationError,
+    CapacityError,
     CircuitOpenError,
     ConnectionFailedError,
     EmptyAnswerError,
@@ -183,7 +184,13 @@ def test_what_may_pass_is_tried_three_times_in_all(error: GatewayError) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [*REJECTED, RefusedError("no"), TruncatedAnswerError("cut"), CircuitOpenError("open")],
+    [
+        *REJECTED,
+        RefusedError("no"),
+        TruncatedAnswerError("cut"),
+        CircuitOpenError("open"),
+        CapacityError("no room", status=503),
+    ],
 )
 def test_what_will_not_pass_is_not_tried_again(error: GatewayError) -> None:
     """Rejections, refusals and an open circuit end the call."""

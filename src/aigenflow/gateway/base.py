@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from aigenflow.core.jobs import ItemOutcome, JobItem, JobStatus
 from aigenflow.core.models import AgentRequest, ContextDocument, GatewayResponse, Route
 
 OnText: TypeAlias = Callable[[int], None]
@@ -54,6 +56,57 @@ class Gateway(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
+        ...
+
+
+class JobGateway(Protocol):
+    """One provider's batch jobs: many requests handed in together, at a discount.
+
+    Every method raises a ``GatewayError``; ``JobUnknownError`` where the provider does not know
+    the job, or keeps its results no longer.
+    """
+
+    @property
+    def max_items(self) -> int:
+        """Items that one job takes."""
+        ...
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of JSON that one job takes."""
+        ...
+
+    async def submit(self, items: Sequence[JobItem], tag: str) -> JobStatus:
+        """Make one job of ``items``, all for one model. Tried exactly once.
+
+        An error is ``possibly_billed`` where the job may exist all the same; where it is not, the
+        job surely does not. The ids of the items differ from each other.
+        """
+        ...
+
+    async def find(self, tag: str, *, since: datetime, size: int) -> tuple[JobStatus, ...]:
+        """The jobs at the provider that may be the one submitted with ``tag``.
+
+        Where the provider keeps tags, those that carry it. Where it keeps none, candidates (their
+        ``tag`` is ``None``): submitted at or after ``since`` (aware) with ``size`` items. Only
+        the ids of their results can confirm one.
+        """
+        ...
+
+    async def status(self, job: str) -> JobStatus:
+        """How the job stands."""
+        ...
+
+    async def results(self, job: str) -> tuple[ItemOutcome, ...]:
+        """The outcomes of a job that is over, exactly as the provider gave them.
+
+        In any order; ids may be missing, double or unknown. What has no readable id is left out.
+        ``agent`` of a response and of its citations is open: only the caller knows who asked.
+        """
+        ...
+
+    async def cancel(self, job: str) -> None:
+        """Ask the provider to stop. A job that is over already stays as it is."""
         ...
 
 

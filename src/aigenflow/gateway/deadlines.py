@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from dataclasses import replace
 from gettext import gettext as _
 from typing import TypeVar
 
@@ -16,6 +17,12 @@ from aigenflow.core.models import AgentRequest
 from aigenflow.gateway.base import Timeouts
 
 T = TypeVar("T")
+
+FLEX_WAIT_S = 900.0
+"""How long an answer at the flex rate may take, also to its first event: it stands in a queue.
+
+Both providers that have the rate advise clients to wait this long before they give up.
+"""
 
 _LONGEST_PLAIN_ANSWER = 2048
 """Output tokens up to which an answer comes soon enough to wait for it in one piece."""
@@ -73,6 +80,15 @@ async def within(awaitable: Awaitable[T], seconds: float, *, provider: str) -> T
         if not limit.expired():
             raise
         raise _stalled(provider, seconds) from None
+
+
+def for_flex(timeouts: Timeouts) -> Timeouts:
+    """``timeouts`` with the patience that an answer at the flex rate needs."""
+    return replace(
+        timeouts,
+        first_event_s=max(timeouts.first_event_s, FLEX_WAIT_S),
+        total_s=max(timeouts.total_s, FLEX_WAIT_S),
+    )
 
 
 def plain_limit(timeouts: Timeouts) -> float:

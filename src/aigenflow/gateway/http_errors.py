@@ -17,6 +17,7 @@ from gettext import gettext as _
 
 from aigenflow.core.errors import (
     AuthenticationError,
+    CapacityError,
     GatewayError,
     ModelNotFoundError,
     QuotaExhaustedError,
@@ -41,10 +42,12 @@ _TOO_LARGE = re.compile(
     r"|exceeds the maximum number of tokens|available context size|request too large",
     re.IGNORECASE,
 )
+_NO_CAPACITY = re.compile(r"resource[_ ]unavailable", re.IGNORECASE)
 _BAD_KEY = re.compile(r"api_key_invalid|invalid_api_key|api key not valid", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\b(?:model_not_found|invalid_model)\b", re.IGNORECASE)
 
 _RULES: tuple[tuple[frozenset[int], re.Pattern[str] | None, type[GatewayError]], ...] = (
+    (frozenset({429}), _NO_CAPACITY, CapacityError),
     (frozenset({400, 403, 404}), _NO_MODEL, ModelNotFoundError),
     (frozenset({400, 402, 403, 429}), _QUOTA, QuotaExhaustedError),
     (frozenset({400, 413, 422, 429}), _TOO_LARGE, TooLargeError),
@@ -60,6 +63,7 @@ _RULES: tuple[tuple[frozenset[int], re.Pattern[str] | None, type[GatewayError]],
 rest is rejected. Some providers say "no money" or "too long" with a 400 or a 429."""
 
 _STATUS_OF_KIND: tuple[tuple[str, int], ...] = (
+    ("resource_unavailable", 429),
     ("overloaded", 529),
     ("rate_limit", 429),
     ("resource_exhausted", 429),
@@ -192,6 +196,8 @@ def _hint(kind: type[GatewayError]) -> str:
         return _("Look at `model` and `base_url` of this agent, see `aigenflow check`.")
     if issubclass(kind, TooLargeError):
         return _("Shorten the brief, or choose a model with a larger context window.")
+    if issubclass(kind, CapacityError):
+        return _("Ask at the full price, or try again later.")
     if issubclass(kind, RateLimitedError):
         return _("Wait and try again, or raise the rate limit of the account at the provider.")
     if issubclass(kind, ServerFaultError):

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, fields
 from gettext import gettext as _
+from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
@@ -69,6 +70,25 @@ def estimate_input_tokens(request: AgentRequest) -> int:
 def estimate_tokens(request: AgentRequest) -> int:
     """Tokens to reserve for one attempt: the estimated input and the whole output limit."""
     return estimate_input_tokens(request) + request.max_output_tokens
+
+
+class Limiter(Protocol):
+    """Lets calls out no faster, and no more at once, than one provider allows."""
+
+    def admit(self, tokens: int) -> AbstractAsyncContextManager[None]:
+        """Wait until one call that may use ``tokens`` fits, and hold its slot while it runs.
+
+        Raises ``RateLimitedError`` where the provider asked for a pause that is too long.
+        """
+        ...
+
+    def settle(self, *, reserved_tokens: int, used_tokens: int) -> None:
+        """Correct the estimate once the real count is known."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Let no further call out for ``seconds``; a pause is never shortened."""
+        ...
 
 
 class RateLimiter:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from aigenflow.core.clock import Clock
@@ -15,8 +15,9 @@ from aigenflow.core.config import AgentSettings, RetrySettings, Settings
 from aigenflow.core.models import AgentRequest, Backend, GatewayResponse, Route
 from aigenflow.gateway.adapters.offline import Composer, OfflineGateway
 from aigenflow.gateway.addresses import check_base_url, is_loopback
-from aigenflow.gateway.base import Gateway, OnText, Timeouts, ignore_text
-from aigenflow.gateway.limits import Limits
+from aigenflow.gateway.base import Gateway, JobGateway, OnText, Timeouts, ignore_text
+from aigenflow.gateway.jobs import ResilientJobs
+from aigenflow.gateway.limits import Limiter, Limits
 from aigenflow.gateway.retry import Attempt, ResilientGateway, RetryPolicy, ignore_attempt
 
 LOOPBACK_KEY = "local"
@@ -26,14 +27,23 @@ PROBE_S = 0.5
 
 FindKey = Callable[[AgentSettings], str | None]
 
+_Place: TypeAlias = tuple[Backend, str | None, str]
+"""Back-end, address and account: one connection each."""
+OpenLimiter: TypeAlias = Callable[[str, Limits, float], Limiter]
+"""Makes the limiter of one place: its name, what it allows, the longest pause (s) to wait out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Adapter:
-    """Where an adapter lives, and the hosts its keys are meant for."""
+    """Where an adapter lives, and the hosts its keys are meant for.
+
+    ``jobs`` is the class in the module ``{module}_jobs``, empty for a provider without batch jobs.
+    """
 
     module: str
     name: str
     official_hosts: frozenset[str]
+    jobs: str = ""
 
 
 _ADAPTERS: Mapping[Backend, _Adapter] = {
@@ -41,14 +51,19 @@ _ADAPTERS: Mapping[Backend, _Adapter] = {
         module="anthropic",
         name="AnthropicGateway",
         official_hosts=frozenset({"api.anthropic.com"}),
+        jobs="AnthropicJobs",
     ),
     Backend.OPENAI: _Adapter(
-        module="openai", name="OpenAIGateway", official_hosts=frozenset({"api.openai.com"})
+        module="openai",
+        name="OpenAIGateway",
+        official_hosts=frozenset({"api.openai.com"}),
+        jobs="OpenAIJobs",
     ),
     Backend.GEMINI: _Adapter(
         module="gemini",
         name="GeminiGateway",
         official_hosts=frozenset({"generativelanguage.googleapis.com"}),
+        jobs="GeminiJobs",
     ),
     Backend.PERPLEXITY: _Adapter(
         module="perplexity",
@@ -89,7 +104,8 @@ class Gateways:
     """One connection per way of reaching a model and account, kept for the life of the app.
 
     ``wrap`` is put around each connection below its retries, so that it sees every attempt;
-    ``on_attempt`` hears of each as it ends.
+    ``on_attempt`` hears of each as it ends. ``open_limiter`` keeps the limits where more than
+    this process is held to them.
     Addresses are checked before a connection is made: raises
     :class:`~aigenflow.core.errors.AddressError` for one that needs leave.
     """
@@ -102,6 +118,7 @@ class Gateways:
         clock: Clock,
         wrap: Callable[[Gateway], Gateway] = lambda gateway: gateway,
         on_attempt: Callable[[Attempt], None] = ignore_attempt,
+        open_limiter: OpenLimiter | None = None,
     ) -> None:
         self._settings = settings
         self._find_key = find_key
@@ -109,7 +126,9 @@ class Gateways:
         self._clock = clock
         self._wrap = wrap
         self._on_attempt = on_attempt
-        self._open: dict[tuple[Backend, str | None, str], Gateway] = {}
+        self._open_limiter = open_limiter
+        self._open: dict[_Place, Gateway] = {}
+        self._adapters: dict[_Place, Gateway] = {}
 
     async def send(
         self, request: AgentRequest, route: Route, on_text: OnText = ignore_text
@@ -119,22 +138,63 @@ class Gateways:
 
     def of(self, route: Route) -> Gateway:
         """The connection of ``route``."""
-        account = self._settings.agents.of(route.actor).api_key_env
-        place = (route.backend, route.base_url, account)
+        place = self._place(route)
         if place not in self._open:
             self._open[place] = self._connect(route)
         return self._open[place]
 
+    def jobs(self, route: Route) -> JobGateway | None:
+        """The provider's batch jobs, through the connection of ``route``; ``None`` without any."""
+        about = _ADAPTERS.get(route.backend)
+        if about is None or not about.jobs:
+            return None
+        module = import_module(f"aigenflow.gateway.adapters.{about.module}_jobs")
+        connect = cast("Callable[[Gateway, Clock], JobGateway]", getattr(module, about.jobs))
+        return ResilientJobs(
+            connect(self._adapter(route), self._clock),
+            clock=self._clock,
+            policy=_policy(self._settings.retry),
+        )
+
     async def aclose(self) -> None:
         """Close every connection, whatever happens to one of them."""
         async with contextlib.AsyncExitStack() as stack:
-            for gateway in self._open.values():
+            for gateway in (*self._adapters.values(), *self._open.values()):
                 stack.push_async_callback(gateway.aclose)
-            self._open = {}
+            self._open, self._adapters = {}, {}
+
+    def _place(self, route: Route) -> _Place:
+        return (
+            route.backend,
+            route.base_url,
+            self._settings.agents.of(route.actor).api_key_env,
+        )
 
     def _connect(self, route: Route) -> Gateway:
         if route.backend is Backend.OFFLINE:
             return OfflineGateway(self._composer)
+        agent = self._settings.agents.of(route.actor)
+        return ResilientGateway(
+            self._wrap(self._adapter(route)),
+            provider=route.backend.value,
+            limits=Limits(
+                requests_per_minute=agent.requests_per_minute,
+                tokens_per_minute=agent.tokens_per_minute,
+                concurrency=agent.concurrency,
+            ),
+            policy=_policy(self._settings.retry),
+            clock=self._clock,
+            on_attempt=self._on_attempt,
+        )
+
+    def _adapter(self, route: Route) -> Gateway:
+        """The one client of a place: live calls and batch jobs share it."""
+        place = self._place(route)
+        if place not in self._adapters:
+            self._adapters[place] = self._new_adapter(route)
+        return self._adapters[place]
+
+    def _new_adapter(self, route: Route) -> Gateway:
         agent = self._settings.agents.of(route.actor)
         adapter = _ADAPTERS[route.backend]
         key = self._find_key(agent) if agent.backend is route.backend else None
@@ -148,23 +208,11 @@ class Gateways:
                 key = LOOPBACK_KEY
         module = import_module(f"aigenflow.gateway.adapters.{adapter.module}")
         connect = cast("Callable[..., Gateway]", getattr(module, adapter.name))
-        gateway = connect(
+        return connect(
             api_key=key,
             base_url=route.base_url,
             timeouts=_timeouts(self._settings),
             clock=self._clock,
-        )
-        return ResilientGateway(
-            self._wrap(gateway),
-            provider=route.backend.value,
-            limits=Limits(
-                requests_per_minute=agent.requests_per_minute,
-                tokens_per_minute=agent.tokens_per_minute,
-                concurrency=agent.concurrency,
-            ),
-            policy=_policy(self._settings.retry),
-            clock=self._clock,
-            on_attempt=self._on_attempt,
         )
 
 

@@ -41,6 +41,7 @@ from aigenflow.gateway.base import Gateway, OnText, ignore_text
 from aigenflow.gateway.breaker import CircuitBreaker, Outcome, outcome_of
 from aigenflow.gateway.limits import (
     NO_LIMITS,
+    Limiter,
     Limits,
     RateLimiter,
     estimate_input_tokens,
@@ -63,6 +64,11 @@ class RetryPolicy:
     factor: float = 2.0
     cap_s: float = 60.0
     longest_retry_after_s: float = 120.0
+
+    @property
+    def longest_pause_s(self) -> float:
+        """How long a call waits, before it goes out, for a pause that the provider asked for."""
+        return self.longest_retry_after_s + self.base_s
 
 
 DEFAULT_POLICY = RetryPolicy()
@@ -238,7 +244,8 @@ class ResilientGateway:
     """A :class:`~aigenflow.gateway.base.Gateway` that keeps limits, retries and knows when to stop.
 
     One instance per provider and event loop; all calls through it share the limits, the retry
-    budget and, per model, the circuit breaker.
+    budget and, per model, the circuit breaker. ``limiter`` keeps ``limits`` in its own way, for
+    more than this process.
 
     ``send`` returns only answers worth keeping (whole, or cut at the length limit). It raises the
     error of the last attempt; ``CircuitOpenError`` where the provider was not asked because it
@@ -256,6 +263,7 @@ class ResilientGateway:
         provider: str,
         clock: Clock,
         limits: Limits = NO_LIMITS,
+        limiter: Limiter | None = None,
         policy: RetryPolicy = DEFAULT_POLICY,
         random: Random | None = None,
         on_attempt: Callable[[Attempt], None] = ignore_attempt,
@@ -268,11 +276,8 @@ class ResilientGateway:
         self._on_attempt = on_attempt
         self._budget = RetryBudget()
         self._breakers: defaultdict[str, CircuitBreaker] = defaultdict(CircuitBreaker)
-        self._limiter = RateLimiter(
-            provider,
-            limits,
-            clock=clock,
-            longest_pause_s=policy.longest_retry_after_s + policy.base_s,
+        self._limiter = limiter or RateLimiter(
+            provider, limits, clock=clock, longest_pause_s=policy.longest_pause_s
         )
 
     async def send(

@@ -7,9 +7,10 @@ breaks the product's disk must not break the bill.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +30,8 @@ class BillLine:
     ``outcome`` is ``complete``, ``refused`` (by validation, key, limit or a scripted status),
     ``client_gone``, or the name of the fault. ``billed`` says whether the provider charges; an
     unbilled line has counts of zero. ``total_cost`` is what the provider itself names
-    (Perplexity).
+    (Perplexity). ``question`` is a digest of what was asked, however it was bought: the same for
+    a live call and for an item of a batch ``job``, whose id is ``item``.
     """
 
     number: int
@@ -55,6 +57,18 @@ class BillLine:
     bytes_sent: int = 0
     rule: int | None = None
     duration_s: float = 0.0
+    question: str = ""
+    job: str = ""
+    item: str = ""
+
+
+_HOW_BOUGHT = frozenset({"stream", "stream_options", "service_tier", "serviceTier"})
+
+
+def question_of(body: Mapping[str, Json]) -> str:
+    """A digest of ``body`` without what only says how its answer is bought and sent."""
+    asked = {name: value for name, value in body.items() if name not in _HOW_BOUGHT}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 class Bill:
@@ -97,7 +111,7 @@ def read_bill(directory: Path) -> tuple[BillLine, ...]:
 
 
 def summarise(lines: Iterable[BillLine]) -> dict[str, Json]:
-    """Sums per provider and over all; ``duplicates`` are bodies that were charged again."""
+    """Sums per provider and over all; ``duplicates`` are questions that were charged again."""
     by_provider: dict[str, list[BillLine]] = {}
     for line in lines:
         by_provider.setdefault(line.provider, []).append(line)
@@ -111,12 +125,12 @@ def summarise(lines: Iterable[BillLine]) -> dict[str, Json]:
 def _sums(lines: list[BillLine]) -> dict[str, Json]:
     billed = [line for line in lines if line.billed]
     failed = [line for line in lines if line.outcome != "complete"]
-    bodies = {(line.provider, line.model, line.body_sha256) for line in billed}
+    questions = {(line.provider, line.model, line.question) for line in billed}
     costs = [Decimal(line.total_cost) for line in billed if line.total_cost is not None]
     return {
         "requests": len(lines),
         "billed": len(billed),
-        "duplicates": len(billed) - len(bodies),
+        "duplicates": len(billed) - len(questions),
         "failed": len(failed),
         "failed_but_billed": sum(line.billed for line in failed),
         "input_tokens": sum(line.input_tokens for line in billed),

@@ -39,12 +39,14 @@ from typing import Self
 from aiohttp import web
 
 from aigenflow.core.errors import AigenflowError, ConfigError
-from aigenflow.core.models import Json
+from aigenflow.core.models import Backend, Json
 from aigenflow.testing.bill import Bill, BillLine, summarise
-from aigenflow.testing.faults import Delivery, Ending, Step
+from aigenflow.testing.faults import JSON_TYPE, Delivery, Ending, Step
+from aigenflow.testing.wire_jobs import JobCall, JobDesk, is_create
 from aigenflow.testing.wire_models import Received, Rejection, dump
 from aigenflow.testing.wire_routes import (
     FORMATS,
+    JOB_FORMS,
     Address,
     Endpoint,
     Target,
@@ -93,6 +95,7 @@ class WireServer:
     ) -> None:
         self._service = WireService(_checked(script))
         self._bill = Bill(state_dir)
+        self._desks = self._new_desks()
         self._requests: list[LoggedRequest] = []
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -109,13 +112,15 @@ class WireServer:
         return tuple(self._requests)
 
     def use(self, script: WireScript | Mapping[str, Json] | None) -> None:
-        """Go on with another script, its counters and caches at their start."""
+        """Go on with another script, its counters, caches and batch jobs at their start."""
         self._service.use(_checked(script))
+        self._desks = self._new_desks()
 
     def reset(self) -> None:
         """Forget bill, requests, counters, limits and caches; keep the script."""
         self._service.reset()
         self._bill.reset()
+        self._desks = self._new_desks()
         self._requests.clear()
 
     async def start(self) -> None:
@@ -200,10 +205,52 @@ class WireServer:
             sha256=digest,
             api_version=address.version,
         )
+        if target.endpoint is Endpoint.JOBS:
+            return await self._job_request(request, address, received, raw)
         if target.endpoint is not Endpoint.ANSWER:
             return self._models(target, received)
         job = self._service.respond(received, wall=datetime.now(UTC), now=time.monotonic())
         return await self._carry_out(request, job)
+
+    async def _job_request(
+        self, request: web.Request, address: Address, received: Received, raw: bytes
+    ) -> web.StreamResponse:
+        """Answer a request about batch jobs or their files."""
+        wire = FORMATS[received.backend]
+        now = time.monotonic()
+        call = JobCall(
+            method=request.method,
+            path=received.path,
+            query=received.query,
+            headers=received.headers,
+            raw=raw,
+            body=received.body,
+            origin=f"{self.url}/{address.prefix.value}" if address.prefix else self.url,
+            wall=datetime.now(UTC),
+            now=now,
+        )
+        try:
+            # The second step of an upload carries no key: its address is the leave.
+            if "upload_id" not in call.query:
+                self._service.check_key(wire, received)
+            if is_create(call):
+                self._service.check_create(received.backend, now)
+            reply = JOB_FORMS[received.backend].reply(call, self._desks[received.backend])
+        except Rejection as rejection:
+            return _one_piece(refusal(wire, rejection))
+        if reply.lost:
+            return await self._cut(request)
+        headers = {"Content-Type": JSON_TYPE, **reply.headers}
+        return web.Response(status=reply.status, headers=headers, body=reply.data)
+
+    async def _cut(self, request: web.Request) -> web.StreamResponse:
+        """Reset the connection instead of answering."""
+        response = web.StreamResponse()
+        await _finish(request, response, Ending.RESET)
+        return response
+
+    def _new_desks(self) -> Mapping[Backend, JobDesk]:
+        return {backend: JobDesk(backend, self._service, self._bill.add) for backend in JOB_FORMS}
 
     def _models(self, target: Target, received: Received) -> web.Response:
         models = self._service.models(target.backend)

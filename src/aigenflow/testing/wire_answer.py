@@ -2,7 +2,8 @@
 
 The text names itself (``Answer a1b2c3d4``, from the SHA-256 of the request's body), quotes the
 instruction, and names every answer that the request itself contained: so a test can see which
-earlier answers a later step has heard.
+earlier answers a later step has heard. Where the instruction shows a form in JSON, the text fills
+it in, with the values shown.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ MARK_LENGTH = 8
 OTHER_MODEL = "some-other-model-1"
 _MARK = re.compile(r"Answer ([0-9a-f]{8})\b")
 _END_OF_DATA = re.compile(r"<<<END [0-9a-f]+>>>")
+_FORM = re.compile(r"^```json\n.*?\n```$", re.DOTALL | re.MULTILINE)
 _DEFAULT_CHUNK_CHARACTERS = 40
 _MOST_CHUNKS = 200
 _THINKING = "The request is read, its parts are weighed, and an order for the answer is chosen."
@@ -49,6 +51,7 @@ def compose(ask: Ask, action: Action, prompt: Counts, *, call: int, created: int
     script = action.script_text()
     segments = _written(ask, sources) if script is None else _scripted(script, sources)
     reasoning = _reasoning_tokens(ask)
+    segments += _filler(ask, segments, action.fill)
     segments, finish = _fitted(segments, ask.max_output_tokens, reasoning, action.finish)
     text = "".join(segment.text for segment in segments)
     counts = replace(
@@ -92,8 +95,13 @@ def sources_for(ask: Ask) -> tuple[Source, ...]:
 
 def first_line(instruction: str) -> str:
     """The first line of what is asked, behind any quoted documents."""
-    asked = _END_OF_DATA.split(instruction)[-1].strip() or instruction.strip()
+    asked = _asked(instruction)
     return asked.splitlines()[0][:200] if asked else ""
+
+
+def _asked(instruction: str) -> str:
+    """What is asked, behind any quoted documents."""
+    return _END_OF_DATA.split(instruction)[-1].strip() or instruction.strip()
 
 
 def _claim(digest: str, number: int) -> str:
@@ -120,6 +128,9 @@ def _written(ask: Ask, sources: tuple[Source, ...]) -> tuple[Segment, ...]:
             )
         )
         segments.append(Segment(text="\n"))
+    form = _FORM.search(_asked(ask.instruction))
+    if form is not None:
+        segments.append(Segment(text=f"\n{form[0]}\n"))
     segments.append(Segment(text=f"\nThis closes {mark[0].lower()}{mark[1:]}."))
     return tuple(segments)
 
@@ -132,6 +143,15 @@ def _scripted(text: str, sources: tuple[Source, ...]) -> tuple[Segment, ...]:
         for index, paragraph in enumerate(paragraphs)
     ]
     return tuple(cited)
+
+
+def _filler(ask: Ask, written: tuple[Segment, ...], share: float) -> tuple[Segment, ...]:
+    """Paragraphs that bring an answer to ``share`` (0..1) of its output limit, if it has one."""
+    size = sum(len(segment.text.encode("utf-8", "replace")) for segment in written)
+    missing = int((ask.max_output_tokens or 0) * share) * BYTES_PER_TOKEN - size
+    paragraph = f"\n\nThe point of {ask.received.sha256[:MARK_LENGTH]} is taken further, step "
+    texts = (f"{paragraph}{number:06}." for number in range(missing // (len(paragraph) + 7)))
+    return tuple(Segment(text=text) for text in texts)
 
 
 def _reasoning_tokens(ask: Ask) -> int:

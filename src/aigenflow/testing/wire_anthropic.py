@@ -130,16 +130,14 @@ class AnthropicFormat:
     def whole(self, answer: Answer) -> dict[str, Json]:
         message = _envelope(answer)
         message["content"] = _blocks(answer)
-        message["usage"] = None if answer.usage is None else _usage(answer.usage)
-        message |= _stop(answer)
-        if answer.usage is None:
-            del message["usage"]
-        return message
+        if answer.usage is not None:
+            message["usage"] = _usage(answer.usage) | _tier(answer)
+        return message | _stop(answer)
 
     def events(self, answer: Answer) -> list[SseEvent]:
         start = _envelope(answer) | {"content": [], "stop_reason": None, "stop_sequence": None}
         if answer.usage is not None:
-            start["usage"] = _usage(answer.usage) | {"output_tokens": 1}
+            start["usage"] = _usage(answer.usage) | _tier(answer) | {"output_tokens": 1}
         events = [_event("message_start", message=start)]
         for index, block in enumerate(_blocks(answer)):
             events += _block_events(index, block, answer)
@@ -336,14 +334,17 @@ def _usage(counts: Counts) -> dict[str, Json]:
         "output_tokens": counts.output_tokens,
         "output_tokens_details": {"thinking_tokens": counts.reasoning_tokens},
         "server_tool_use": _server_tools(counts),
-        "service_tier": "standard",
     }
+
+
+def _tier(answer: Answer) -> dict[str, Json]:
+    return {"service_tier": "batch" if answer.ask.tier == "batch" else "standard"}
 
 
 def _final_usage(counts: Counts) -> dict[str, Json]:
     """The counts of ``message_delta``: cumulative, without the parts of the cache."""
     usage = _usage(counts)
-    return {name: usage[name] for name in usage if name not in ("cache_creation", "service_tier")}
+    return {name: usage[name] for name in usage if name != "cache_creation"}
 
 
 def _server_tools(counts: Counts) -> dict[str, int] | None:

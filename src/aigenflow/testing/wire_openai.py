@@ -32,6 +32,7 @@ _ERROR_TYPES = {
     413: ("invalid_request_error", "request_too_large"),
     429: ("rate_limit_exceeded", "rate_limit_exceeded"),
 }
+_NAMED_TIERS = frozenset({"flex", "priority"})
 _PARTS_OF_ROLE = {"assistant": ("output_text", "refusal")}
 _INPUT_PARTS = ("input_text", "input_image", "input_file")
 
@@ -250,7 +251,7 @@ def _envelope(answer: Answer, status: str, output: list[dict[str, Json]]) -> dic
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": {"effort": "medium", "summary": None},
-        "service_tier": "flex" if answer.ask.tier == "flex" else "default",
+        "service_tier": answer.ask.tier if answer.ask.tier in _NAMED_TIERS else "default",
         "store": body.get("store", True),
         "temperature": 1.0,
         "text": {"format": {"type": "text"}},

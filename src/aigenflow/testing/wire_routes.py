@@ -2,8 +2,7 @@
 
 A base URL may carry a prefix (``/anthropic``, ``/openai``, ``/gemini``, ``/perplexity``,
 ``/compatible``) or none, and the version (``v1``, ``v1beta``) may be there, be missing or be
-doubled: every SDK appends a different part of the path. Batch endpoints become further rows of
-:func:`find_target`.
+doubled: every SDK appends a different part of the path.
 """
 
 from __future__ import annotations
@@ -14,9 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aigenflow.core.models import Backend, Json
+from aigenflow.testing import wire_jobs_anthropic, wire_jobs_gemini, wire_jobs_openai
 from aigenflow.testing.wire_anthropic import AnthropicFormat
 from aigenflow.testing.wire_chat import ChatFormat
 from aigenflow.testing.wire_gemini import GeminiFormat, is_generate_path
+from aigenflow.testing.wire_jobs import JobForm
+from aigenflow.testing.wire_jobs_anthropic import AnthropicJobForm
+from aigenflow.testing.wire_jobs_gemini import GeminiJobForm, is_upload
+from aigenflow.testing.wire_jobs_openai import OpenAIJobForm
 from aigenflow.testing.wire_models import WireFormat
 from aigenflow.testing.wire_openai import OpenAIFormat
 from aigenflow.testing.wire_perplexity import PerplexityFormat
@@ -28,6 +32,13 @@ FORMATS: Mapping[Backend, WireFormat] = {
     Backend.PERPLEXITY: PerplexityFormat(),
     Backend.COMPATIBLE: ChatFormat(),
 }
+
+JOB_FORMS: Mapping[Backend, JobForm] = {
+    Backend.ANTHROPIC: AnthropicJobForm(),
+    Backend.OPENAI: OpenAIJobForm(),
+    Backend.GEMINI: GeminiJobForm(),
+}
+"""The providers that take batch jobs."""
 
 CATALOGUE: Mapping[Backend, tuple[str, ...]] = {
     Backend.ANTHROPIC: ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"),
@@ -47,6 +58,7 @@ class Endpoint(StrEnum):
     ANSWER = "answer"
     MODELS = "models"
     TAGS = "tags"
+    JOBS = "jobs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +94,9 @@ def find_target(
     method: str, address: Address, headers: Mapping[str, str], body: Mapping[str, Json]
 ) -> Target | None:
     """The provider and what is asked of it, ``None`` where nothing is served."""
+    jobs = _jobs_backend(address, headers)
+    if jobs is not None and method in ("GET", "POST"):
+        return Target(backend=jobs, endpoint=Endpoint.JOBS)
     if method == "GET":
         return _reading(address, headers)
     if method != "POST":
@@ -96,6 +111,21 @@ def find_target(
     elif is_generate_path(address.path):
         backend = Backend.GEMINI
     return None if backend is None else Target(backend=backend, endpoint=Endpoint.ANSWER)
+
+
+def _jobs_backend(address: Address, headers: Mapping[str, str]) -> Backend | None:
+    """Whose batch jobs or files a path is about, ``None`` for any other path."""
+    first = address.path.partition("/")[0]
+    if address.path.startswith(wire_jobs_anthropic.PATH):
+        return Backend.ANTHROPIC
+    if is_upload(address.path) or address.path.endswith(wire_jobs_gemini.CREATE):
+        return Backend.GEMINI
+    if first.partition(":")[0] not in wire_jobs_openai.PATHS:
+        return None
+    if address.prefix is not None:
+        return address.prefix if address.prefix in JOB_FORMS else None
+    gemini = "x-goog-api-key" in headers or address.version.startswith("v1beta")
+    return Backend.GEMINI if gemini else Backend.OPENAI
 
 
 def _reading(address: Address, headers: Mapping[str, str]) -> Target | None:

@@ -17,21 +17,32 @@ A script is YAML or JSON. Everything is optional::
         action: {fault: "stream_cut_after:3"}
 
 ``match`` (all that are given must hold): ``provider`` (anthropic, openai, gemini, perplexity,
-compatible), ``model``, ``contains`` (text of the body; escapes in the JSON are resolved), ``nth``
-(only the n-th call that the rest matches, from 1), ``times`` (fires at most so often),
-``probability`` (0..1, drawn from the seed, the body and the call's number). The first rule that
-holds acts.
+compatible), ``model``, ``contains`` (text of the body; escapes in the JSON are resolved), ``tier``
+(``flex``, ``batch`` for an item of a job, or the provider's own word), ``nth`` (only the n-th call
+that the rest matches, from 1), ``times`` (fires at most so often), ``probability`` (0..1, drawn
+from the seed, the body and the call's number). The first rule that holds acts.
+
+``jobs`` says what becomes of batch jobs, in the same way; ``match`` looks at the bodies of all
+items, and the items themselves are answered by ``rules``, as if each had been asked alone::
+
+    jobs:
+      - match: {provider: openai, times: 1}
+        action: {polls: 3, end: expired, done: 0.4, reversed: true}
+
+See :class:`JobAction` for its names.
 
 ``limits`` are enforced: a call over them is a 429 that says when to come back; tokens are input
 tokens.
 
-``action``: ``text`` or ``text_file`` (relative to the script); ``latency_s`` before anything (a
+``action``: ``text`` or ``text_file`` (relative to the script); ``fill`` draws the text out to this
+share (0..1) of the output limit that was asked for; ``latency_s`` before anything (a
 number, or ``[least, most]``); ``first_event_s`` between a stream's headers and its first event;
 ``tokens_per_s`` and ``chunks`` shape the stream; ``usage`` overrides single counts (names of
-``Counts``); ``finish`` (names of ``Finish``); ``status`` with ``headers`` and ``body`` (text or
-JSON; default: the provider's own error for that status, and an HTML page for 520); ``billed``
-overrides whether the provider charges; ``fault`` as ``kind`` or ``kind:value`` (see
-``FaultKind``). In a header value ``{http_date+5}`` stands for the date five seconds from now.
+``Counts``); ``finish`` (names of ``Finish``); ``tier`` at which it is served, whatever was asked;
+``status`` with ``headers`` and ``body`` (text or JSON; default: the provider's own error for that
+status, and an HTML page for 520); ``billed`` overrides whether the provider charges; ``fault`` as
+``kind`` or ``kind:value`` (see ``FaultKind``). In a header value ``{http_date+5}`` stands for the
+date five seconds from now.
 """
 
 from __future__ import annotations
@@ -90,6 +101,7 @@ class FaultKind(StrEnum):
     INCONSISTENT_USAGE = "inconsistent_usage"  # more cached than sent, more reasoned than said
     NO_CITATIONS = "no_citations"
     CITATION_OUT_OF_RANGE = "citation_out_of_range"
+    NO_CAPACITY = "no_capacity"  # a call at the flex tier is refused; any other is not touched
 
 
 class _Strict(BaseModel):
@@ -144,6 +156,7 @@ class Match(_Strict):
     provider: Provider | None = None
     model: str | None = None
     contains: str | None = None
+    tier: str | None = None
     nth: Annotated[int, Field(ge=1)] | None = None
     times: Annotated[int, Field(ge=1)] | None = None
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -171,12 +184,14 @@ class Action(_Strict):
 
     text: str | None = None
     text_file: Path | None = None
+    fill: Annotated[float, Field(ge=0, le=1)] = 0.0
     latency_s: Latency = (0.0, 0.0)
     first_event_s: Seconds = 0.0
     tokens_per_s: Annotated[float, Field(gt=0)] | None = None
     chunks: Annotated[int, Field(ge=1)] | None = None
     usage: Usage = Usage()
     finish: Finish | None = None
+    tier: str | None = None
     status: Annotated[int, Field(ge=200, le=599)] | None = None
     headers: dict[str, str] = {}
     body: Json = None
@@ -199,6 +214,65 @@ class Rule(_Strict):
     action: Action = Action()
 
 
+class JobEnd(StrEnum):
+    """How a job ends that nobody cancels."""
+
+    ENDED = "ended"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+Places = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class JobAction(_Strict):
+    """What becomes of a job. Places count its items from 0.
+
+    It is over after ``polls`` looks at it and ``seconds`` at the earliest, or never (``stuck``);
+    ``cancel_polls`` looks after it was cancelled. ``done`` (0..1) of its items have run by then:
+    all of one that ``end``s, none of any other. Then its results are made and billed.
+
+    ``reversed`` order, ``missing``, ``duplicated`` and ``malformed`` results, so many with an
+    ``unknown`` id; ``gone``: kept no longer. ``results_url`` is what Anthropic names instead of
+    its own. The first ``unavailable`` looks are a 503. ``lost``: the answer to the create does
+    not arrive; ``create_status`` refuses it, without a job unless it is lost as well.
+    ``page_size`` shortens the pages of the list.
+    """
+
+    polls: Annotated[int, Field(ge=0)] = 1
+    seconds: Seconds = 0.0
+    stuck: bool = False
+    cancel_polls: Annotated[int, Field(ge=0)] = 1
+    end: JobEnd = JobEnd.ENDED
+    done: Annotated[float, Field(ge=0, le=1)] | None = None
+    reversed: bool = False
+    missing: Places = ()
+    duplicated: Places = ()
+    malformed: Places = ()
+    unknown: Annotated[int, Field(ge=0)] = 0
+    gone: bool = False
+    results_url: str | None = None
+    unavailable: Annotated[int, Field(ge=0)] = 0
+    lost: bool = False
+    create_status: Annotated[int, Field(ge=400, le=599)] | None = None
+    page_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class JobMatch(_Strict):
+    """Which jobs a rule is for: provider, text of any item, the n-th of them, so many at most."""
+
+    provider: Provider | None = None
+    contains: str | None = None
+    nth: Annotated[int, Field(ge=1)] | None = None
+    times: Annotated[int, Field(ge=1)] | None = None
+
+
+class JobRule(_Strict):
+    match: JobMatch = JobMatch()
+    action: JobAction = JobAction()
+
+
 class Limits(_Strict):
     """What one provider takes; ``None`` is no limit. Tokens are input tokens."""
 
@@ -216,6 +290,7 @@ class WireScript(_Strict):
     limits: dict[Provider, Limits] = {}
     defaults: Action = Action()
     rules: tuple[Rule, ...] = ()
+    jobs: tuple[JobRule, ...] = ()
 
 
 def parse_script(data: Json, origin: str = "script") -> WireScript:
@@ -283,6 +358,8 @@ class RuleBook:
         self._script = script
         self._seen = [0] * len(script.rules)
         self._fired = [0] * len(script.rules)
+        self._jobs_seen = [0] * len(script.jobs)
+        self._jobs_fired = [0] * len(script.jobs)
 
     def choose(self, ask: Ask, call: int) -> tuple[Action, int | None]:
         """The action for the ``call``-th call of the server, and the index of its rule."""
@@ -302,6 +379,23 @@ class RuleBook:
         self._fired[chosen] += 1
         return self._script.rules[chosen].action.over(self._script.defaults), chosen
 
+    def choose_job(self, backend: Backend, text: str) -> JobAction:
+        """The action for a new job whose items' bodies are ``text``."""
+        chosen: int | None = None
+        for index, rule in enumerate(self._script.jobs):
+            match = rule.match
+            if match.provider not in (None, backend) or _escaped(match.contains or "") not in text:
+                continue
+            self._jobs_seen[index] += 1
+            is_nth = match.nth in (None, self._jobs_seen[index])
+            is_left = match.times is None or self._jobs_fired[index] < match.times
+            if chosen is None and is_nth and is_left:
+                chosen = index
+        if chosen is None:
+            return JobAction()
+        self._jobs_fired[chosen] += 1
+        return self._script.jobs[chosen].action
+
     def _due(self, index: int, match: Match, ask: Ask, call: int) -> bool:
         if match.nth is not None and self._seen[index] != match.nth:
             return False
@@ -315,6 +409,7 @@ def _concerns(match: Match, ask: Ask, body: str) -> bool:
     return (
         (match.provider is None or match.provider is ask.backend)
         and (match.model is None or match.model == ask.model)
+        and (match.tier is None or match.tier == ask.tier)
         and (match.contains is None or _escaped(match.contains) in body)
     )
 

@@ -6,6 +6,7 @@ No network here: :class:`WireService` turns a request and the time into a :class
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import re
@@ -15,7 +16,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 
 from aigenflow.core.models import Backend
-from aigenflow.testing.bill import BillLine, charges
+from aigenflow.testing.bill import BillLine, charges, question_of
 from aigenflow.testing.faults import (
     HTML_PAGE,
     HTML_TYPE,
@@ -27,6 +28,7 @@ from aigenflow.testing.faults import (
     plan,
 )
 from aigenflow.testing.wire_answer import compose
+from aigenflow.testing.wire_jobs import Item, ItemResult, WireJob
 from aigenflow.testing.wire_limits import PromptCache, RateLimiter
 from aigenflow.testing.wire_models import (
     Ask,
@@ -38,10 +40,19 @@ from aigenflow.testing.wire_models import (
     tokens_of,
 )
 from aigenflow.testing.wire_routes import CATALOGUE, FORMATS
-from aigenflow.testing.wire_script import Action, Limits, RuleBook, WireScript, chance
+from aigenflow.testing.wire_script import (
+    Action,
+    FaultKind,
+    JobAction,
+    Limits,
+    RuleBook,
+    WireScript,
+    chance,
+)
 
 _HTTP_DATE = re.compile(r"\{http_date([+-]\d+)?\}")
 _ERRORS_FROM = 400
+_FLEX = "flex"
 _HTML_STATUS = 520
 
 
@@ -113,14 +124,66 @@ class WireService:
             job, rule=rule, latency_s=least + (most - least) * draw, billed=action.billed
         )
 
+    def job_action(self, backend: Backend, text: str) -> JobAction:
+        """What the script says about a new batch job whose items contain ``text``."""
+        return self._rules.choose_job(backend, text)
+
+    def check_create(self, backend: Backend, now: float) -> None:
+        """Raise ``Rejection`` where the making of a batch job is over the provider's limits.
+
+        Its tokens count towards limits of their own, which are not played here.
+        """
+        self._admit(backend, now, tokens=0)
+
+    def answer_item(
+        self, backend: Backend, item: Item, job: WireJob, *, wall: datetime, now: float
+    ) -> tuple[ItemResult, BillLine]:
+        """Answer one item of a batch job as if it had been asked alone, and bill it as batch."""
+        number = next(self._numbers)
+        wire = FORMATS[backend]
+        received = item_received(backend, item, job)
+        action, rule, counts = Action(), None, None
+        try:
+            ask = replace(wire.read(received), tier="batch")
+            self._check_model(ask)
+            action, rule = self._rules.choose(ask, number)
+            if action.status is not None:
+                raise Rejection(action.status, _phrase(action.status))
+            prompt = self._prompt_counts(ask, now)
+            answer = compose(ask, action, prompt, call=number, created=int(wall.timestamp()))
+            result = ItemResult(id=item.id, status=HTTPStatus.OK, body=wire.whole(answer))
+            counts = answer.counts
+        except Rejection as refused:
+            body = wire.error(refused.status, refused.message)
+            result = ItemResult(id=item.id, status=refused.status, body=body)
+        line = BillLine(
+            number=number,
+            at=wall.isoformat(),
+            provider=backend.value,
+            model=job.model or str(item.body.get("model") or ""),
+            stream=False,
+            tier="batch",
+            body_sha256=received.sha256,
+            status=result.status,
+            outcome="refused" if counts is None else "complete",
+            rule=rule,
+            question=question_of(item.body),
+            job=job.id,
+            item=item.id,
+            **charges(backend, counts, 1.0 if action.billed is not False else None),
+        )
+        return result, line
+
     def _check_model(self, ask: Ask) -> None:
         known = self._script.models.get(ask.backend)
         if known is not None and ask.model not in known:
             raise Rejection(404, f"The model `{ask.model}` does not exist.")
 
     def _check_limits(self, ask: Ask, now: float) -> None:
-        tokens = sum(tokens_of(part.text) for part in ask.parts)
-        wait = self._limiters[ask.backend].admit(now, tokens)
+        self._admit(ask.backend, now, tokens=sum(tokens_of(part.text) for part in ask.parts))
+
+    def _admit(self, backend: Backend, now: float, *, tokens: int) -> None:
+        wait = self._limiters[backend].admit(now, tokens)
         if wait > 0:
             headers = {
                 "Retry-After": str(math.ceil(wait)),
@@ -130,6 +193,10 @@ class WireService:
 
     def _act(self, ask: Ask, action: Action, number: int, *, wall: datetime, now: float) -> Job:
         wire = FORMATS[ask.backend]
+        if _has_no_room(ask, action):
+            return Job(number=number, received=ask.received, delivery=_no_room(ask), ask=ask)
+        if action.tier is not None:
+            ask = replace(ask, tier=action.tier)
         if action.status is not None:
             delivery = _scripted_status(wire, action, action.status, wall)
             return Job(number=number, received=ask.received, delivery=delivery, ask=ask)
@@ -143,7 +210,7 @@ class WireService:
         return Job(
             number=number,
             received=ask.received,
-            delivery=plan(wire, answer, action),
+            delivery=_with_tier(plan(wire, answer, action), ask),
             ask=ask,
             counts=answer.counts,
         )
@@ -152,6 +219,18 @@ class WireService:
         cache = self._caches[ask.backend]
         count = cache.explicit if ask.backend is Backend.ANTHROPIC else cache.implicit
         return count(ask.model, ask.parts, now)
+
+
+def item_received(backend: Backend, item: Item, job: WireJob) -> Received:
+    """The live request that an item stands for."""
+    return Received(
+        backend=backend,
+        path=f"models/{job.model}:generateContent",
+        headers={"anthropic-version": "2023-06-01"},
+        query={},
+        body=item.body,
+        sha256=hashlib.sha256(dump(item.body).encode()).hexdigest(),
+    )
 
 
 class Account:
@@ -191,6 +270,7 @@ class Account:
             bytes_sent=self._bytes,
             rule=job.rule,
             duration_s=round(now - self._started, 6),
+            question=question_of(job.received.body),
             **charges(job.received.backend, job.counts, share),
         )
 
@@ -217,6 +297,30 @@ def refusal(wire: WireFormat, rejection: Rejection) -> Delivery:
         body["error"]["details"] = [retry]
     headers = {"Content-Type": JSON_TYPE, **rejection.headers}
     return plain(rejection.status, headers, dump(body).encode())
+
+
+def _has_no_room(ask: Ask, action: Action) -> bool:
+    return (
+        ask.tier == _FLEX
+        and action.fault is not None
+        and action.fault.kind is FaultKind.NO_CAPACITY
+    )
+
+
+def _no_room(ask: Ask) -> Delivery:
+    """The refusal of a flex call: a 429 with a code of its own, and Google's 503."""
+    status = 503 if ask.backend is Backend.GEMINI else 429
+    body = FORMATS[ask.backend].error(status, "Resource unavailable at this service tier.")
+    if ask.backend is Backend.OPENAI:
+        body["error"]["code"] = "resource_unavailable"
+    return plain(status, {"Content-Type": JSON_TYPE}, dump(body).encode(), outcome="no_capacity")
+
+
+def _with_tier(delivery: Delivery, ask: Ask) -> Delivery:
+    """Google says the tier of an answer in a header; the others say it inside."""
+    if ask.backend is not Backend.GEMINI or delivery.status != HTTPStatus.OK:
+        return delivery
+    return replace(delivery, headers={**delivery.headers, "x-gemini-service-tier": ask.tier})
 
 
 def _scripted_status(wire: WireFormat, action: Action, status: int, wall: datetime) -> Delivery:

@@ -559,6 +559,7 @@ class TestContract(GatewayContract):
         assert answer.success
         assert answer.citations[0].agent is AgentType.CLAUDE
         assert (answer.input_tokens, answer.output_tokens) == (200, 40)
+        assert answer.calls == (parse(paused).counts, parse(rest).counts)
         first, second = (seen.json["messages"] for seen in server.seen)
         assert second == [*first, {"role": "assistant", "content": paused["content"]}]
 
@@ -582,6 +583,7 @@ class TestContract(GatewayContract):
         assert isinstance(error, ServerFaultError)
         assert error.response is not None
         assert error.response.tokens_used == 120
+        assert error.response.counts_by_call == (parse(paused).counts,)
         assert error.possibly_billed
 
     @pytest.mark.parametrize(

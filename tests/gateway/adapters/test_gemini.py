@@ -8,6 +8,7 @@ import copy
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 
 from aigenflow.core.errors import (
     AuthenticationError,
+    CapacityError,
     ConnectionFailedError,
     GatewayError,
     MalformedAnswerError,
     RateLimitedError,
     RejectedError,
     ServerFaultError,
+    TransientError,
 )
 from aigenflow.core.models import (
     AgentRequest,
@@ -30,6 +33,7 @@ from aigenflow.core.models import (
     FinishReason,
     Json,
     Language,
+    Processing,
     Route,
     ServedFrom,
 )
@@ -650,19 +654,52 @@ class TestContract(GatewayContract):
         assert answer.finish_reason is FinishReason.LENGTH
         assert len(server.seen) == 1
 
-    async def test_flex(self, server: LocalServer, gateway: Gateway) -> None:
-        """A streamed flex answer is priced as flex, though the SDK drops the tier."""
-        request = AgentRequest(
-            agent=AgentType.GEMINI,
-            phase=1,
-            task="t",
-            prompt="p",
-            max_output_tokens=STREAMED,
-            options={"serviceTier": "flex"},
-        )
-        server.script = [sse_reply(self.stream("x"))]
+    @pytest.mark.parametrize("limit", [STREAMED, 100], ids=["streamed", "plain"])
+    @pytest.mark.parametrize(
+        ("told", "served_from"),
+        [
+            ("flex", ServedFrom.FLEX),
+            ("FLEX", ServedFrom.FLEX),
+            ("standard", ServedFrom.LIVE),
+            ("priority", ServedFrom.PRIORITY),
+            (None, ServedFrom.LIVE),
+        ],
+    )
+    async def test_the_header_says_at_which_tier_it_was_served(
+        self,
+        server: LocalServer,
+        gateway: Gateway,
+        limit: int,
+        told: str | None,
+        served_from: ServedFrom,
+    ) -> None:
+        """Flex is asked for, and priced as flex exactly where Google says so."""
+        request = replace(self.request(limit), processing=Processing.FLEX)
+        reply = sse_reply(self.stream("x")) if limit == STREAMED else json_reply(self.answer("x"))
+        headers = {} if told is None else {"X-Gemini-Service-Tier": told}
+        server.script = [replace(reply, headers={**reply.headers, **headers})]
         answer = await gateway.send(request, self.route())
-        assert answer.served_from is ServedFrom.FLEX
+        assert answer.served_from is served_from
+        assert server.seen[0].json["serviceTier"] == "flex"
+        assert answer.raw is not None
+        assert parse(answer.raw).served_from is served_from
+
+    @pytest.mark.parametrize("limit", [STREAMED, 100], ids=["streamed", "plain"])
+    @pytest.mark.parametrize("status", [429, 503])
+    async def test_no_room_at_the_flex_tier(
+        self, server: LocalServer, gateway: Gateway, limit: int, status: int
+    ) -> None:
+        """What means "later" at the full price means "not at this price" for flex."""
+        error = {"error": {"code": status, "message": "high demand", "status": "UNAVAILABLE"}}
+        server.script = [json_reply(error, status=status)]
+        with pytest.raises(CapacityError) as flex:
+            await gateway.send(
+                replace(self.request(limit), processing=Processing.FLEX), self.route()
+            )
+        with pytest.raises(TransientError) as live:
+            await gateway.send(self.request(limit), self.route())
+        assert flex.value.status == live.value.status == status
+        assert not flex.value.possibly_billed
 
     async def test_a_large_event(self, server: LocalServer, gateway: Gateway) -> None:
         """One event of several megabytes is read whole."""

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from aigenflow.core.errors import (
     AuthenticationError,
+    CapacityError,
     GatewayError,
     MalformedAnswerError,
     RateLimitedError,
     RejectedError,
     ServerFaultError,
+    StalledError,
 )
 from aigenflow.core.models import (
     AgentRequest,
@@ -29,6 +31,7 @@ from aigenflow.core.models import (
     FinishReason,
     Json,
     Language,
+    Processing,
     Route,
     ServedFrom,
 )
@@ -384,6 +387,62 @@ class TestOpenAIGateway(GatewayContract):
 
     def models(self) -> Json:
         return {"object": "list", "data": [{"id": "one"}, {"id": "two"}]}
+
+    @pytest.mark.parametrize("limit", [STREAMED, 512], ids=["streamed", "plain"])
+    @pytest.mark.parametrize(
+        ("told", "served_from"),
+        [
+            ("flex", ServedFrom.FLEX),
+            ("default", ServedFrom.LIVE),
+            ("priority", ServedFrom.PRIORITY),
+            (None, ServedFrom.LIVE),
+        ],
+    )
+    async def test_the_answer_says_at_which_tier_it_was_served(
+        self,
+        server: LocalServer,
+        gateway: Gateway,
+        limit: int,
+        told: str | None,
+        served_from: ServedFrom,
+    ) -> None:
+        """Flex is asked for, and priced as flex exactly where OpenAI says so."""
+        raw = {**self.answer("x"), "service_tier": told}
+        event = ("response.completed", {"type": "response.completed", "response": raw})
+        server.script = [sse_reply(sse(event)) if limit == STREAMED else json_reply(raw)]
+        request = replace(self.request(limit), processing=Processing.FLEX)
+        answer = await gateway.send(request, self.route())
+        assert answer.served_from is served_from
+        assert server.seen[0].json["service_tier"] == "flex"
+
+    @pytest.mark.parametrize("limit", [STREAMED, 512], ids=["streamed", "plain"])
+    async def test_no_room_at_the_flex_tier(
+        self, server: LocalServer, gateway: Gateway, limit: int
+    ) -> None:
+        """Nothing was billed, and the full price helps: that is no ordinary 429."""
+        error = {"code": "resource_unavailable", "type": "requests", "message": "Try later."}
+        server.script = [json_reply({"error": error}, status=429)]
+        request = replace(self.request(limit), processing=Processing.FLEX)
+        with pytest.raises(CapacityError) as caught:
+            await gateway.send(request, self.route())
+        assert not caught.value.possibly_billed
+        assert caught.value.hint
+
+    async def test_flex_is_waited_for(self, server: LocalServer) -> None:
+        """A flex answer may be silent for longer than a live one is allowed to be."""
+        limits = Timeouts(connect_s=2, first_event_s=0.05, idle_s=0.05, total_s=0.1)
+        slow = Reply(
+            headers={"content-type": "application/json"},
+            pieces=(json_reply(self.answer("x")).body,),
+            late=0.3,
+        )
+        server.script = [slow]
+        gateway = self.make(self.base_url(server.url), limits)
+        with pytest.raises(StalledError):
+            await gateway.send(self.request(), self.route())
+        request = replace(self.request(), processing=Processing.FLEX)
+        assert (await gateway.send(request, self.route())).content == "x"
+        await gateway.aclose()
 
     async def test_path_and_body(self, server: LocalServer, gateway: Gateway) -> None:
         """The body on the wire is the pure one, plus the stream flag where it is streamed."""

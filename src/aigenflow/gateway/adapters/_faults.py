@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from aigenflow.core.errors import (
     AuthenticationError,
+    CapacityError,
     ConnectionFailedError,
     GatewayError,
     MalformedAnswerError,
@@ -94,6 +95,16 @@ def malformed(provider: str, reason: str) -> MalformedAnswerError:
         hint=_("Look at `base_url` and `backend` of this agent: is it the right interface?"),
         provider=provider,
         possibly_billed=True,
+    )
+
+
+def no_capacity(error: GatewayError) -> CapacityError:
+    """What ``error`` means where the flex rate was asked for: no room there right now."""
+    return CapacityError(
+        error.message,
+        hint=_("Ask at the full price, or try again later."),
+        provider=error.provider,
+        status=error.status,
     )
 
 

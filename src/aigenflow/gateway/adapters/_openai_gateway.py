@@ -18,11 +18,15 @@ from aigenflow.gateway.adapters._faults import checked_key, malformed, may_use_p
 from aigenflow.gateway.adapters._openai_errors import Call, foreign, translate
 from aigenflow.gateway.adapters._wire import as_dicts, as_text, is_storable
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text
-from aigenflow.gateway.deadlines import plain_limit, should_stream, watched, within
+from aigenflow.gateway.deadlines import for_flex, plain_limit, should_stream, watched, within
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, Timeout
     from openai._types import RequestOptions
+
+
+FLEX = "flex"
+"""The service tier that is slow and costs half."""
 
 
 class OpenAISdkGateway(ABC):
@@ -76,10 +80,11 @@ class OpenAISdkGateway(ABC):
         """Ask once; see :meth:`aigenflow.gateway.base.Gateway.send`."""
         started = self._clock.monotonic()
         body = self.build(request, route)
+        limits = for_flex(self._timeouts) if body.get("service_tier") == FLEX else self._timeouts
         if should_stream(request):
-            raw = await self._streamed(body, on_text)
+            raw = await self._streamed(body, limits, on_text)
         else:
-            raw = await self._plain(body)
+            raw = await self._plain(body, limits)
         if not is_storable(raw):
             raise malformed(self.backend, _("it holds broken characters or numbers"))
         latency = self._clock.monotonic() - started
@@ -99,33 +104,57 @@ class OpenAISdkGateway(ABC):
         names = (as_text(model.get("id")) for model in as_dicts(page["data"]))
         return tuple(name for name in names if name)
 
+    async def exchange(self, method: str, path: str, body: Json = None) -> dict[str, Json]:
+        """Send one request of any kind and read the JSON object that answers it."""
+        client = self._open()
+        options = self._options
+        with self._translated():
+            if method == "GET":
+                call = client.get(path, cast_to=object, options=options)
+            else:
+                call = client.post(path, cast_to=object, body=body, options=options)
+            raw = await within(call, plain_limit(self._timeouts), provider=self.backend)
+        if not isinstance(raw, dict):
+            raise malformed(self.backend, _("it is not a JSON object"))
+        return raw
+
+    def download(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The body of an answer, piece by piece."""
+        self._open()
+        return watched(self._pieces(path), self._timeouts, provider=self.backend)
+
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
 
-    async def _plain(self, body: dict[str, Json]) -> dict[str, Json]:
+    async def _plain(self, body: dict[str, Json], limits: Timeouts) -> dict[str, Json]:
         client = self._open()
+        options = self._options_within(limits)
         with self._translated():
             raw = await within(
-                client.post(self.path, cast_to=object, body=body, options=self._options),
-                plain_limit(self._timeouts),
+                client.post(self.path, cast_to=object, body=body, options=options),
+                plain_limit(limits),
                 provider=self.backend,
             )
         if not isinstance(raw, dict):
             raise malformed(self.backend, _("it is not a JSON object"))
         return raw
 
-    async def _streamed(self, body: dict[str, Json], on_text: OnText) -> dict[str, Json]:
+    async def _streamed(
+        self, body: dict[str, Json], limits: Timeouts, on_text: OnText
+    ) -> dict[str, Json]:
         self._open()  # before the clock runs: the SDK's first import takes a second
-        events = watched(self._events(body), self._timeouts, provider=self.backend)
+        events = watched(self._events(body, limits), limits, provider=self.backend)
         async with aclosing(events):
             raw = await self.collect(events, on_text)
             await _drain(events)
             return raw
 
-    async def _events(self, body: dict[str, Json]) -> AsyncGenerator[dict[str, Json], None]:
+    async def _events(
+        self, body: dict[str, Json], limits: Timeouts
+    ) -> AsyncGenerator[dict[str, Json], None]:
         from openai import AsyncStream
 
         client = self._open()
@@ -134,7 +163,7 @@ class OpenAISdkGateway(ABC):
                 self.path,
                 cast_to=object,
                 body={**body, "stream": True, **self.extra_when_streaming},
-                options=self._options,
+                options=self._options_within(limits),
                 stream=True,
                 stream_cls=AsyncStream[object],
             )
@@ -145,6 +174,21 @@ class OpenAISdkGateway(ABC):
                 async for event in stream:
                     if isinstance(event, dict):
                         yield event
+
+    async def _pieces(self, path: str) -> AsyncGenerator[bytes, None]:
+        from openai import AsyncStream
+
+        with self._translated():
+            stream = await self._open().get(
+                path,
+                cast_to=object,
+                options=self._options,
+                stream=True,
+                stream_cls=AsyncStream[object],
+            )
+            async with stream:
+                async for piece in stream.response.aiter_bytes():
+                    yield piece
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -164,12 +208,9 @@ class OpenAISdkGateway(ABC):
         return self._client
 
     def _new_client(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI, DefaultAioHttpClient, Timeout
+        from openai import AsyncOpenAI, DefaultAioHttpClient
 
-        limits = self._timeouts
-        timeout = Timeout(
-            connect=limits.connect_s, read=limits.total_s, write=limits.total_s, pool=None
-        )
+        timeout = _sdk_timeout(self._timeouts)
         return AsyncOpenAI(
             api_key=self._api_key or "unused",  # without one the SDK would look in the environment
             base_url=self._base_url,
@@ -181,6 +222,12 @@ class OpenAISdkGateway(ABC):
                 trust_env=may_use_proxy(self._base_url),
             ),
         )
+
+    def _options_within(self, limits: Timeouts) -> RequestOptions:
+        """The options of one call; the client's own time limit is for the ordinary ones."""
+        if limits == self._timeouts:
+            return self._options
+        return {**self._options, "timeout": _sdk_timeout(limits)}
 
     def _request_options(self) -> RequestOptions:
         """Headers that keep the user's OpenAI settings from reaching anybody but OpenAI."""
@@ -199,6 +246,12 @@ class OpenAISdkGateway(ABC):
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _DRAIN_S = 0.1  # longer than the end of a body takes, shorter than a new connection is worth
+
+
+def _sdk_timeout(limits: Timeouts) -> Timeout:
+    from openai import Timeout
+
+    return Timeout(connect=limits.connect_s, read=limits.total_s, write=limits.total_s, pool=None)
 
 
 async def _drain(events: AsyncIterator[object]) -> None:

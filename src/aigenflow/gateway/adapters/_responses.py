@@ -26,6 +26,11 @@ from aigenflow.gateway.base import OnText
 from aigenflow.gateway.http_errors import error_from_event
 
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_SERVED_FROM = {
+    "flex": ServedFrom.FLEX,
+    "priority": ServedFrom.PRIORITY,
+    "ultrafast": ServedFrom.PRIORITY,
+}
 _REASONS = {
     "max_output_tokens": FinishReason.LENGTH,
     "content_filter": FinishReason.FILTERED,
@@ -186,7 +191,7 @@ def to_response(
         backend=backend,
         finish_reason=finish,
         citations=citations,
-        served_from=ServedFrom.FLEX if raw.get("service_tier") == "flex" else ServedFrom.LIVE,
+        served_from=_SERVED_FROM.get(as_text(raw.get("service_tier")), ServedFrom.LIVE),
         response_id=as_text(raw.get("id")),
         raw=raw,
     )

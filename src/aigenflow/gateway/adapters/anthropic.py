@@ -190,6 +190,13 @@ def merge_turns(turns: Sequence[dict[str, Json]]) -> dict[str, Json]:
     return {**turns[-1], "content": content, "usage": usage}
 
 
+def _answer_of(turns: Sequence[dict[str, Json]]) -> GatewayResponse:
+    answer = parse(merge_turns(turns))
+    if len(turns) == 1:
+        return answer
+    return answer.model_copy(update={"calls": tuple(parse(turn).counts for turn in turns)})
+
+
 class MessageAssembly:
     """Puts the events of a stream together into the message that a plain call would bring.
 
@@ -295,6 +302,9 @@ class AnthropicGateway:
     ) -> GatewayResponse:
         """Ask once, and let a paused turn go on up to three times; their usage is summed.
 
+        The counts of each turn stand beside the sum, because each is priced by itself: a cliff in
+        the price counts the input of one call.
+
         ``on_text`` counts from 0 again in each continuation.
         """
         client = self._client()  # outside the time limits of the call: it loads the SDK
@@ -308,7 +318,7 @@ class AnthropicGateway:
         ):
             try:
                 turns.append(await self._turn(client, body, request, on_text))
-                answer = parse(merge_turns(turns))
+                answer = _answer_of(turns)
             except GatewayError as error:
                 if answer is not None:
                     error.response, error.possibly_billed = answer, True
@@ -319,9 +329,17 @@ class AnthropicGateway:
 
     async def list_models(self) -> tuple[str, ...]:
         """Ids of the models the key may use."""
-        call = self._get_models(self._client())
-        raw = await within(call, plain_limit(self._timeouts), provider=PROVIDER)
+        raw = await self.exchange("GET", _MODELS)
         return tuple(model.id for model in validated(_Models, raw, provider=PROVIDER).data)
+
+    async def exchange(self, method: str, path: str, body: Json = None) -> dict[str, Json]:
+        """Send one request of any kind and read the JSON object that answers it."""
+        call = self._exchanged(self._client(), method, path, body)
+        return await within(call, plain_limit(self._timeouts), provider=PROVIDER)
+
+    def download(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The body of an answer, piece by piece."""
+        return watched(self._pieces(self._client(), path), self._timeouts, provider=PROVIDER)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -350,12 +368,30 @@ class AnthropicGateway:
             response = await client.post(_MESSAGES, cast_to=httpx2.Response, body=body)
         return read_object(response.content, provider=PROVIDER)
 
-    async def _get_models(self, client: AsyncAnthropic) -> dict[str, Json]:
+    async def _exchanged(
+        self, client: AsyncAnthropic, method: str, path: str, body: Json
+    ) -> dict[str, Json]:
         import httpx2
 
         with self._translated():
-            response = await client.get(_MODELS, cast_to=httpx2.Response)
+            if method == "GET":
+                response = await client.get(path, cast_to=httpx2.Response)
+            else:
+                response = await client.post(path, cast_to=httpx2.Response, body=body)
         return read_object(response.content, provider=PROVIDER)
+
+    async def _pieces(self, client: AsyncAnthropic, path: str) -> AsyncGenerator[bytes, None]:
+        from anthropic import AsyncStream
+
+        with self._translated():
+            stream = await client.get(
+                path, cast_to=object, stream=True, stream_cls=AsyncStream[object]
+            )
+            try:
+                async for piece in stream.response.aiter_bytes():
+                    yield piece
+            finally:
+                await stream.close()
 
     async def _streamed(
         self, client: AsyncAnthropic, body: dict[str, Json], on_text: OnText

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from functools import cache
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -15,7 +17,7 @@ from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
 from aigenflow.core.clock import Clock, SystemClock
-from aigenflow.core.errors import GatewayError
+from aigenflow.core.errors import GatewayError, RateLimitedError, ServerFaultError
 from aigenflow.core.models import (
     AgentRequest,
     Backend,
@@ -23,6 +25,7 @@ from aigenflow.core.models import (
     FinishReason,
     GatewayResponse,
     Json,
+    Processing,
     Route,
     ServedFrom,
 )
@@ -34,17 +37,18 @@ from aigenflow.gateway.adapters._faults import (
     checked_key,
     malformed,
     may_use_proxy,
+    no_capacity,
     translated,
 )
 from aigenflow.gateway.adapters._prompt import GO_ON
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text, render_context
-from aigenflow.gateway.deadlines import plain_limit, should_stream, watched, within
+from aigenflow.gateway.deadlines import for_flex, plain_limit, should_stream, watched, within
 from aigenflow.gateway.http_errors import error_from_event, error_from_status
 
 if TYPE_CHECKING:
     import aiohttp
     from google.genai import Client
-    from google.genai.types import GenerateContentConfig, HttpOptions
+    from google.genai.types import GenerateContentConfig, HttpOptions, HttpResponse
 
 PROVIDER = Backend.GEMINI.value
 OFFICIAL_URL = "https://generativelanguage.googleapis.com"
@@ -80,7 +84,14 @@ _FINISH = {
     "SPII": FinishReason.FILTERED,
 }
 
-_SERVED_FROM = {"flex": ServedFrom.FLEX, "batch": ServedFrom.BATCH}
+_FLEX = "flex"
+_NO_CAPACITY = frozenset({429, 503})  # flex runs on what is left over, and is shed first
+_TIER_HEADER = "x-gemini-service-tier"
+_SERVED_FROM = {
+    _FLEX: ServedFrom.FLEX,
+    "batch": ServedFrom.BATCH,
+    "priority": ServedFrom.PRIORITY,
+}
 
 
 class _Camel(Wire):
@@ -171,6 +182,8 @@ def build_body(request: AgentRequest, route: Route) -> dict[str, Json]:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
     if request.web_search:
         body["tools"] = [{"googleSearch": {}}]
+    if request.processing is Processing.FLEX:
+        body["serviceTier"] = _FLEX
     return _overlaid(_overlaid(body, route.options), request.options)
 
 
@@ -298,21 +311,71 @@ class GeminiGateway:
         client = self._client()  # outside the time limits of the call: it loads the SDK
         started = self._clock.monotonic()
         body = build_body(request, route)
-        if should_stream(request):
-            answer = parse(await self._streamed(client, route.model, body, on_text))
-        else:
-            call = self._plain(client, route.model, body)
-            answer = parse(await within(call, plain_limit(self._timeouts), provider=PROVIDER))
-            on_text(len(answer.content))
-        if str(body.get("serviceTier", "")).lower() == "flex":
-            # The SDK drops the tier from a stream; a flex call is served as flex or refused.
-            answer = answer.model_copy(update={"served_from": ServedFrom.FLEX})
+        flex = str(body.get("serviceTier", "")).lower() == _FLEX
+        limits = for_flex(self._timeouts) if flex else self._timeouts
+        try:
+            if should_stream(request):
+                answer = parse(await self._streamed(client, route.model, body, limits, on_text))
+            else:
+                call = self._plain(client, route.model, body, limits)
+                answer = parse(await within(call, plain_limit(limits), provider=PROVIDER))
+                on_text(len(answer.content))
+        except (RateLimitedError, ServerFaultError) as error:
+            if flex and error.status in _NO_CAPACITY and not error.possibly_billed:
+                raise no_capacity(error) from None
+            raise
         return stamped(answer, request, latency_s=self._clock.monotonic() - started)
 
     async def list_models(self) -> tuple[str, ...]:
         """Names of the models the key may use."""
         call = self._models(self._client())
         return await within(call, plain_limit(self._timeouts), provider=PROVIDER)
+
+    async def exchange(self, method: str, path: str, body: Json = None) -> dict[str, Json]:
+        """Send one request of any kind and read the JSON object that answers it.
+
+        Past the SDK, whose batch jobs lose their counts and the reason of a failure.
+        """
+        call = self._exchanged(method, self._url(f"{API_VERSION}/{path}"), {"json": body})
+        text, _headers = await within(call, plain_limit(self._timeouts), provider=PROVIDER)
+        return read_object(text, provider=PROVIDER)
+
+    def download(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The body of an answer, piece by piece."""
+        return watched(self._pieces(path), self._timeouts, provider=PROVIDER)
+
+    async def upload(self, data: bytes, name: str) -> str:
+        """Hand in the requests of a batch job and return the name of their file.
+
+        The first answer says where the bytes go. Only its path and query are believed.
+        """
+        start = self._exchanged(
+            "POST",
+            self._url(f"upload/{API_VERSION}/files"),
+            {"json": {"file": {"displayName": name, "mimeType": "application/jsonl"}}},
+            headers={
+                "X-Goog-Upload-Protocol": "resumable",
+                "X-Goog-Upload-Command": "start",
+                "X-Goog-Upload-Header-Content-Length": str(len(data)),
+                "X-Goog-Upload-Header-Content-Type": "application/jsonl",
+            },
+        )
+        _text, headers = await within(start, plain_limit(self._timeouts), provider=PROVIDER)
+        target = urlsplit(headers.get("X-Goog-Upload-URL", ""))
+        if not target.path:
+            raise malformed(PROVIDER, "X-Goog-Upload-URL: missing")
+        own = urlsplit(self._base_url)
+        finish = self._exchanged(
+            "POST",
+            target._replace(scheme=own.scheme, netloc=own.netloc).geturl(),
+            {"data": data},
+            headers={"X-Goog-Upload-Offset": "0", "X-Goog-Upload-Command": "upload, finalize"},
+        )
+        text, _headers = await within(finish, self._timeouts.total_s, provider=PROVIDER)
+        file = read_object(text, provider=PROVIDER).get("file")
+        if not isinstance(file, dict) or not isinstance(file.get("name"), str):
+            raise malformed(PROVIDER, "file.name: missing")
+        return str(file["name"])
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -332,19 +395,27 @@ class GeminiGateway:
             raise malformed(PROVIDER, "models: missing")
         return tuple(name for name in names if name)
 
-    async def _plain(self, client: Client, model: str, body: dict[str, Json]) -> dict[str, Json]:
+    async def _plain(
+        self, client: Client, model: str, body: dict[str, Json], limits: Timeouts
+    ) -> dict[str, Json]:
         with self._translated():
             answer = await client.aio.models.generate_content(
-                model=model, contents=_REPLACED, config=_config(body, plain=True)
+                model=model, contents=_REPLACED, config=_config(body, limits, plain=True)
             )
         received = answer.sdk_http_response
-        return read_object((received and received.body) or "", provider=PROVIDER)
+        raw = read_object((received and received.body) or "", provider=PROVIDER)
+        return _with_tier(raw, received)
 
     async def _streamed(
-        self, client: Client, model: str, body: dict[str, Json], on_text: OnText
+        self,
+        client: Client,
+        model: str,
+        body: dict[str, Json],
+        limits: Timeouts,
+        on_text: OnText,
     ) -> dict[str, Json]:
         assembly = AnswerAssembly()
-        stream = watched(self._chunks(client, model, body), self._timeouts, provider=PROVIDER)
+        stream = watched(self._chunks(client, model, body, limits), limits, provider=PROVIDER)
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
                 assembly.add(chunk)
@@ -355,19 +426,70 @@ class GeminiGateway:
         raise broken_off(PROVIDER)
 
     async def _chunks(
-        self, client: Client, model: str, body: dict[str, Json]
+        self, client: Client, model: str, body: dict[str, Json], limits: Timeouts
     ) -> AsyncGenerator[dict[str, Json], None]:
         with self._translated():
             stream = await client.aio.models.generate_content_stream(
-                model=model, contents=_REPLACED, config=_config(body, plain=False)
+                model=model, contents=_REPLACED, config=_config(body, limits, plain=False)
             )
             async for chunk in stream:
-                yield chunk.model_dump(
+                raw = chunk.model_dump(
                     mode="json",
                     by_alias=True,
                     exclude_none=True,
                     exclude={"sdk_http_response", "parsed", "automatic_function_calling_history"},
                 )
+                yield _with_tier(raw, chunk.sdk_http_response)
+
+    def _url(self, path: str) -> str:
+        return f"{self._base_url.rstrip('/')}/{path}"
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, url: str, sent: Mapping[str, Json], headers: Mapping[str, str]
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """The answer to one request. Raises the error that a status other than 200 stands for."""
+        import aiohttp
+
+        self._client()
+        assert self._session is not None
+        key = checked_key(self._key, provider=PROVIDER)
+        with self._translated():
+            async with self._session.request(
+                method,
+                url,
+                headers={**headers, "x-goog-api-key": key},
+                timeout=aiohttp.ClientTimeout(total=self._timeouts.total_s),
+                allow_redirects=False,
+                **sent,
+            ) as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise error_from_status(
+                        provider=PROVIDER,
+                        status=answer.status,
+                        headers=answer.headers,
+                        body=await answer.text(),
+                        now=self._clock.now(),
+                        secrets=(key,),
+                    )
+                yield answer
+
+    async def _exchanged(
+        self,
+        method: str,
+        url: str,
+        sent: Mapping[str, Json],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Body and headers of the answer."""
+        async with self._answered(method, url, sent, headers) as answer:
+            return await answer.read(), answer.headers
+
+    async def _pieces(self, path: str) -> AsyncGenerator[bytes, None]:
+        url = self._url(f"{API_VERSION}/{path}")
+        async with self._answered("GET", url, {}, {}) as answer:
+            async for piece in answer.content.iter_any():
+                yield piece
 
     def _client(self) -> Client:
         if self._sdk is None:
@@ -452,7 +574,21 @@ def _overlaid(body: dict[str, Json], options: Mapping[str, Json]) -> dict[str, J
     return result
 
 
-def _config(body: dict[str, Json], *, plain: bool) -> GenerateContentConfig:
+def _with_tier(answer: dict[str, Json], received: HttpResponse | None) -> dict[str, Json]:
+    """``answer`` with the tier it was served at, which Google says in a header.
+
+    The SDK drops it from the counts of a stream.
+    """
+    headers = {
+        name.lower(): value for name, value in ((received and received.headers) or {}).items()
+    }
+    usage = answer.get("usageMetadata")
+    if _TIER_HEADER not in headers or not isinstance(usage, dict):
+        return answer
+    return {**answer, "usageMetadata": {"serviceTier": headers[_TIER_HEADER], **usage}}
+
+
+def _config(body: dict[str, Json], limits: Timeouts, *, plain: bool) -> GenerateContentConfig:
     """Sends ``body`` as it is; ``plain`` gives the answer back as the text that arrived."""
     from google.genai import types
 
@@ -460,7 +596,7 @@ def _config(body: dict[str, Json], *, plain: bool) -> GenerateContentConfig:
         automatic_continuation=False,  # each would be another call, unseen and billed
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         should_return_http_response=plain,
-        http_options=types.HttpOptions(extra_body=body),
+        http_options=types.HttpOptions(extra_body=body, timeout=_milliseconds(limits.total_s)),
     )
 
 
@@ -470,12 +606,16 @@ def _http_options(base_url: str, timeouts: Timeouts, session: aiohttp.ClientSess
     return types.HttpOptions(
         base_url=base_url,
         api_version=API_VERSION,
-        timeout=math.ceil(timeouts.total_s * 1000),  # milliseconds
+        timeout=_milliseconds(timeouts.total_s),
         aiohttp_client=session,
         async_client_args={"allow_redirects": False},
         # Without this the SDK sends a request again, unasked, after some errors of the connection.
         retry_options=types.HttpRetryOptions(attempts=1),
     )
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
 
 
 def _open_session(base_url: str, timeouts: Timeouts) -> aiohttp.ClientSession:
