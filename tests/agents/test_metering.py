@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +21,7 @@ from aigenflow.agents.metering import (
     TOKENS_PER_SEARCH,
     Meter,
     counted,
+    dearest_mode,
     foresee,
     may_search,
     output_limit,
@@ -684,7 +686,12 @@ paths = pytest.mark.parametrize("path", SPEND_PATHS.values(), ids=SPEND_PATHS)
 def router_to(books: Books, provider: Gateway) -> Router:
     """The router, the retries and the meter as the app puts them together."""
     clock = ManualClock(NOW, auto_advance=True)
-    caller = ResilientGateway(books.meter.wrap(provider), provider="scripted", clock=clock)
+    caller = ResilientGateway(
+        books.meter.wrap(provider),
+        provider="scripted",
+        clock=clock,
+        on_attempt=books.meter.on_attempt,
+    )
     return Router(CAST, caller, books=books.meter, switch_on_refusal=True)
 
 
@@ -747,11 +754,130 @@ async def test_a_budget_that_is_used_up_is_no_reason_for_a_fallback(
     assert provider.calls == []
 
 
+def refusal() -> GatewayResponse:
+    return answer(content="No.", finish_reason=FinishReason.REFUSAL, success=False)
+
+
+UNFINISHED = [cut("a "), cut("b "), cut("c ")]
+WASTE = {
+    "nothing": ([answer()], [""]),
+    "a cut answer that is whole in the end": ([cut(), answer()], ["", ""]),
+    "an answer asked for again": ([empty(), answer()], ["retry", ""]),
+    "a refusal before the fallback": ([refusal(), answer()], ["discarded", ""]),
+    "an answer that never ends": ([*UNFINISHED, answer()], ["discarded"] * 3 + [""]),
+    "a continuation that is refused": ([cut(), refusal(), answer()], ["discarded"] * 2 + [""]),
+    "a continuation that fails": (
+        [cut(), ModelNotFoundError("gone"), answer()],
+        ["discarded", ""],
+    ),
+    "a continuation that is empty twice": (
+        [cut(), empty(), empty(), answer()],
+        ["discarded", "retry", "discarded", ""],
+    ),
+    "nobody finishes": (UNFINISHED * 2, ["failed_phase"] * 6),
+    "nobody answers": ([refusal(), cut(), refusal()], ["failed_phase"] * 3),
+    "both lost": (
+        [
+            ConnectionFailedError("cut", possibly_billed=True),
+            ModelNotFoundError("gone"),
+            ModelNotFoundError("gone"),
+        ],
+        ["lost"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "waste"), WASTE.values(), ids=WASTE)
+async def test_money_that_bought_nothing_says_why(
+    books: Books, script: Sequence[GatewayResponse | Exception], waste: list[str]
+) -> None:
+    """Whatever was paid for a question and is not in its answer is waste, with its reason."""
+    with suppress(GatewayError):
+        await router_to(books, Provider(books, script)).ask(REQUEST)
+    await books.meter.aclose()
+    assert [row["waste"] for row in books.rows()] == waste
+
+
+async def test_an_answer_knows_the_rows_that_paid_for_it(books: Books) -> None:
+    """One id for each call, in order; an answer for somebody else has none."""
+    router = router_to(books, Provider(books, [cut(), answer()]))
+    response = (await router.ask(REQUEST)).response
+    assert response.call_ids == tuple(row["call_id"] for row in books.rows())
+    assert response.as_hit().call_ids == ()
+    await router.discard(response)
+    assert [row["waste"] for row in books.rows()] == ["discarded", "discarded"]
+
+
+async def test_pieces_of_an_answer_that_the_budget_broke_off_are_waste(
+    open_books: OpenBooks,
+) -> None:
+    """Where there is no money to go on, what came so far is paid for and of no use."""
+    going_on = replace(REQUEST, answer_so_far=cut().content)
+    books = open_books(daily_usd=Decimal("0.0022") + worst(going_on) - Decimal("1e-9"))
+    with pytest.raises(BudgetExceededError):
+        await router_to(books, Provider(books, [cut(), answer()])).ask(REQUEST)
+    assert books.row()["waste"] == "discarded"
+
+
+async def test_pieces_of_an_answer_that_was_broken_off_are_waste(books: Books) -> None:
+    """Ctrl-C while the model goes on: the piece is waste, the call under way may be lost."""
+
+    class HangsSecond(Hanging):
+        async def send(
+            self, request: AgentRequest, route: Route, on_text: OnText = ignore_text
+        ) -> GatewayResponse:
+            if not request.answer_so_far:
+                return cut()
+            return await super().send(request, route, on_text)
+
+    provider = HangsSecond()
+    asking = asyncio.create_task(router_to(books, provider).ask(REQUEST))
+    await provider.begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert sorted(row["waste"] for row in books.rows()) == ["discarded", "lost"]
+
+
+async def test_the_answer_in_an_error_has_its_cost(books: Books) -> None:
+    """Those who watch attempts learn what an unusable answer cost, and which row it is."""
+    error = ServerFaultError("broken", possibly_billed=True)
+    error.response = answer(finish_reason=FinishReason.UNKNOWN, success=False)
+    with pytest.raises(ServerFaultError) as caught:
+        await ask(books, error)
+    assert caught.value.response is not None
+    assert caught.value.response.estimated_cost == Decimal("0.0022")
+    assert caught.value.response.call_ids == (books.row()["call_id"],)
+
+
+# Priority
+
+
+async def test_priority_without_a_known_price_is_an_estimate(books: Books) -> None:
+    """The full price stands in, the row says so, and it is told once."""
+    for _ in range(2):
+        response = await ask(books, answer(served_from=ServedFrom.PRIORITY))
+        assert response.estimated_cost == Decimal("0.0022")
+    assert [row["estimated_calls"] for row in books.rows()] == [1, 1]
+    assert [row["served_from"] for row in books.rows()] == ["priority", "priority"]
+    assert len(books.warnings) == 1
+    assert "priority price" in books.warnings[0]
+
+
+def test_a_call_that_asks_for_priority_is_reserved_as_such() -> None:
+    """In the request's options or in the settings: both go into its body."""
+    options = {"service_tier": "priority"}
+    assert dearest_mode(REQUEST, CLAUDE) is ServedFrom.LIVE
+    assert dearest_mode(replace(REQUEST, options=options), CLAUDE) is ServedFrom.PRIORITY
+    assert dearest_mode(REQUEST, replace(CLAUDE, options=options)) is ServedFrom.PRIORITY
+    flex = replace(REQUEST, options={"service_tier": "flex"})
+    assert dearest_mode(flex, CLAUDE) is ServedFrom.LIVE
+
+
 async def test_refused_without_leave_to_switch_is_one_wasted_call(books: Books) -> None:
     """The refusal is paid, and nobody else is."""
-    refusal = answer(finish_reason=FinishReason.REFUSAL, success=False)
     clock = ManualClock(NOW, auto_advance=True)
-    gateway = books.meter.wrap(Provider(books, [refusal]))
+    gateway = books.meter.wrap(Provider(books, [refusal()]))
     caller = ResilientGateway(gateway, provider="scripted", clock=clock)
     with pytest.raises(RefusedError):
         await Router(CAST, caller).ask(REQUEST)

@@ -12,7 +12,7 @@ import pytest
 
 from aigenflow.core.errors import BudgetExceededError, ConfigError, JournalWriteError
 from aigenflow.monitoring.async_tracker import AsyncTracker
-from aigenflow.monitoring.models import BudgetLimits, Purpose
+from aigenflow.monitoring.models import BudgetLimits, Dimension, Purpose, Waste
 from aigenflow.monitoring.tracker import TokenTracker
 from tests.contracts.ledger_contract import usage, worst
 
@@ -129,3 +129,25 @@ async def test_a_fault_reaches_everybody_who_waits(
     assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError] * 3
     await both.track(usage())
     assert tracker.totals()[0].calls == 1
+
+
+async def test_waste_is_written_also_by_those_who_do_not_wait(tracker: TokenTracker):
+    """A better reason may be left to be written before the ledger is closed."""
+    both = AsyncTracker(tracker)
+    for n in range(3):
+        await both.track(usage("0.1"), call_id=str(n))
+    await both.mark_wasted(["0", "1"], Waste.DISCARDED)
+    both.mark_wasted_soon(["1"], Waste.RETRY)
+    await both.aclose()
+    wasted = {row.key: row.calls for row in tracker.totals(Dimension.WASTE)}
+    assert wasted == {"": 1, "discarded": 1, "retry": 1}
+
+
+async def test_a_ledger_that_cannot_say_why_disturbs_nobody(tracker: TokenTracker):
+    """The row is marked as waste already; whoever waits for the ledger next hears of it."""
+    both = AsyncTracker(tracker)
+    tracker.close()
+    both.mark_wasted_soon(["1"], Waste.RETRY)
+    await both.aclose()
+    with pytest.raises(JournalWriteError):
+        await both.mark_wasted(["1"], Waste.RETRY)

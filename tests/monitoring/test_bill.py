@@ -28,6 +28,7 @@ from aigenflow.core.models import (
     ContextDocument,
     GatewayResponse,
     Json,
+    Processing,
     Route,
 )
 from aigenflow.gateway.base import OnText, ignore_text
@@ -41,6 +42,7 @@ from aigenflow.testing.bill import BillLine
 from aigenflow.testing.clock import ManualClock
 from aigenflow.testing.scripted import ScriptedGateway
 from tests.support.bill import (
+    UNCOUNTED,
     charge_in,
     charge_of,
     differences,
@@ -52,7 +54,10 @@ from tests.support.program import Wire
 
 CALLS = int(os.environ.get("AIGENFLOW_TEST_CALLS", "300"))
 MANY = 1000
-AT_ONCE = 32
+AT_ONCE = 32 if CALLS <= 300 else 256
+MIX = {Processing.LIVE: 0.8, Processing.FLEX: 0.1, Processing.BATCH: 0.1 if CALLS > 300 else 0.0}
+"""How answers are bought. A batch job takes seconds, so there is none in a short run."""
+
 SEED = 20261122
 
 HUGE_INPUT = 300_000
@@ -154,11 +159,19 @@ def random_requests(count: int, random: Random) -> list[AgentRequest]:
                 system=random.choice(("", "You are an analyst.")),
                 max_output_tokens=random.choice((400, 1500, 4096) if n % 20 else (60,)),
                 web_search=random.random() < 0.2,
+                processing=random_processing(agent, random),
                 options=random.choice(OPTIONS[agent]) if random.random() < 0.4 else {},
                 session="s1",
             )
         )
     return asked
+
+
+def random_processing(agent: AgentType, random: Random) -> Processing:
+    """As in the mix; flex only where its price is known."""
+    [chosen] = random.choices(tuple(MIX), tuple(MIX.values()))
+    known = chosen is not Processing.FLEX or agent is AgentType.CHATGPT
+    return chosen if known else Processing.LIVE
 
 
 async def ask_all(app: App, requests: Iterable[AgentRequest]) -> int:
@@ -178,7 +191,22 @@ def with_faults(seed: int) -> dict[str, Json]:
     faults = [
         {"match": {"probability": probability}, "action": action} for probability, action in FAULTS
     ]
-    return {"seed": seed, "rules": [*faults, *many_searches(5, 0.2)]}
+    tiers = [
+        {"match": {"tier": "flex", "probability": 0.2}, "action": {"fault": "no_capacity"}},
+        {
+            "match": {"provider": "openai", "tier": "default", "probability": 0.05},
+            "action": {"tier": "priority"},
+        },
+    ]
+    return {"seed": seed, "rules": [*faults, *tiers, *many_searches(5, 0.2)]}
+
+
+def with_its_fault(line: BillLine) -> BillLine:
+    """An item of a batch job is billed as complete, also where it came without its counts."""
+    if line.tier != "batch" or line.rule is None:
+        return line
+    fault = with_faults(SEED)["rules"][line.rule]["action"].get("fault")
+    return replace(line, outcome=fault) if fault in UNCOUNTED else line
 
 
 def many_searches(searches: int, probability: float) -> list[dict[str, Json]]:
@@ -198,7 +226,8 @@ async def test_the_ledger_is_the_bill(wire: Wire, own_home: Path, calls: int) ->
     wire.script(**with_faults(SEED))
     async with open_app(wire, own_home) as app:
         answered = await ask_all(app, random_requests(calls, Random(SEED)))
-    books, bill = sort_rows(ledger_rows(own_home)), sort_lines(lines(wire))
+    billed = [with_its_fault(line) for line in lines(wire)]
+    books, bill = sort_rows(ledger_rows(own_home)), sort_lines(billed)
     assert differences(books.exact, bill.answered) == ""
     spent = sum(row["billed_nano"] for row in books.exact)
     assert spent == sum(charge_of(line).nano_dollars for line in bill.answered) > 0
@@ -227,7 +256,8 @@ def check_variety(answered: list[BillLine], turned_away: list[BillLine]) -> None
     """The calls were as different as they were meant to be."""
     assert len({line.provider for line in answered}) == 4
     assert {line.stream for line in answered} == {True, False}
-    assert {line.tier for line in answered} >= {"flex"}
+    tiers = {line.tier for line in answered}
+    assert tiers >= {"flex", "priority"} | ({"batch"} if CALLS > 300 else set())
     for count in (
         *("cached_input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
         *("reasoning_tokens", "search_calls"),
@@ -284,14 +314,15 @@ def rules(*actions: dict[str, Json]) -> dict[str, Json]:
     }
 
 
+@pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-haiku-5-5"])
 @pytest.mark.parametrize("pauses", [0, 1, 2, 3])
 async def test_a_paused_turn_is_billed_with_all_its_turns(
-    wire: Wire, own_home: Path, pauses: int
+    wire: Wire, own_home: Path, pauses: int, model: str
 ) -> None:
     """One row holds what every turn cost, and the worst case reserved covers them all."""
     many = {"usage": {"search_calls": 8, "output_tokens": 600}}
     wire.script(**rules(*[{"finish": "pause_turn", **many}] * pauses, many))
-    async with open_app(wire, own_home, claude="claude-sonnet-5-5") as app:
+    async with open_app(wire, own_home, claude=model) as app:
         await app.ask(SEARCH)
     [row] = ledger_rows(own_home)
     bill = lines(wire)
@@ -303,6 +334,28 @@ async def test_a_paused_turn_is_billed_with_all_its_turns(
     assert (row["waste"], row["estimated_calls"]) == ("", 0)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(60_000, 70_000), (60_000, 110_000), (120_000, 130_000)],
+    ids=["only the sum is beyond the cliff", "the second is", "both are"],
+)
+async def test_each_turn_falls_into_a_tier_of_its_own(
+    wire: Wire, own_home: Path, first: int, second: int
+) -> None:
+    """Haiku costs five times as much above 100,000 tokens of one turn, not of all together."""
+    begin = {"finish": "pause_turn", "usage": {"input_tokens": first, "output_tokens": 1_000}}
+    wire.script(**rules(begin, {"usage": {"input_tokens": second, "output_tokens": 1_000}}))
+    async with open_app(wire, own_home) as app:
+        answer = await app.ask(SEARCH)
+        hit = await app.ask(SEARCH)
+    row, remembered = ledger_rows(own_home)
+    charged = [charge_of(line).nano_dollars for line in lines(wire)]
+    assert len(charged) == 2
+    assert row["billed_nano"] == sum(charged) == remembered["avoided_nano"]
+    assert answer.response.estimated_cost == Decimal(row["billed_nano"]).scaleb(-9)
+    assert (hit.response.calls, hit.response.call_ids) == (answer.response.calls, ())
+
+
 async def test_a_turn_that_never_ends_is_waste_to_the_last_token(
     wire: Wire, own_home: Path
 ) -> None:
@@ -312,7 +365,7 @@ async def test_a_turn_that_never_ends_is_waste_to_the_last_token(
         answer = await app.ask(SEARCH)
     assert answer.route.actor is AgentType.CHATGPT
     rows = ledger_rows(own_home)
-    assert [row["waste"] for row in rows] == ["discarded", "discarded", ""]
+    assert [row["waste"] for row in rows] == ["retry", "discarded", ""]
     charged = sum(charge_of(line).nano_dollars for line in lines(wire))
     assert sum(row["billed_nano"] for row in rows) == charged
     assert len(lines(wire)) == 4 + 4 + 1
@@ -325,7 +378,7 @@ async def test_turns_before_a_lost_one_are_on_the_books(wire: Wire, own_home: Pa
         await app.ask(SEARCH)
     broken, whole = ledger_rows(own_home)
     first, _lost, last = lines(wire)
-    assert (broken["waste"], broken["estimated_calls"]) == ("discarded", 1)
+    assert (broken["waste"], broken["estimated_calls"]) == ("retry", 1)
     assert broken["billed_nano"] == charge_of(first).nano_dollars
     assert charge_in(whole) == charge_of(last)
 

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigenflow.core.models import AgentType, Backend, GatewayResponse, ServedFrom
+from aigenflow.core.models import AgentType, Backend, GatewayResponse, ServedFrom, TokenCounts
 from aigenflow.monitoring.cost_calculator import (
     avoided_by_cache,
     bill,
     cost,
-    counts_of,
     estimate,
     next_cliff,
     price,
@@ -25,7 +24,6 @@ from aigenflow.monitoring.models import (
     Calibration,
     Rates,
     RateSource,
-    TokenCounts,
     TokenRates,
     from_nano,
     to_nano,
@@ -203,7 +201,7 @@ def test_our_arithmetic_is_that_of_the_price_tables(used: TokenCounts, model: st
         genai_request_timestamp=NOW,
         price_context=context,
     )
-    assert cost(used, rates(model, ServedFrom(mode))).total == theirs.total_price
+    assert price(used, rates(model, ServedFrom(mode))).total == theirs.total_price
 
 
 @given(counts)
@@ -219,7 +217,7 @@ def test_parts_add_up(used: TokenCounts):
 
 def test_contradicting_counts_are_billed_at_the_parts():
     """More cached tokens than input never make a negative cost."""
-    charged = cost(TokenCounts(input=10, output=0, cached_input=1_000), rates("gpt-6.1-sol"))
+    charged = price(TokenCounts(input=10, output=0, cached_input=1_000), rates("gpt-6.1-sol"))
     assert charged.total == Decimal("0.0001")
 
 
@@ -235,14 +233,47 @@ def test_a_bill_explains_the_live_price(used: TokenCounts, model: str, mode: Ser
         reasoning_tokens=used.reasoning,
         search_calls=used.searches,
     )
-    assert counts_of(response) == used
+    assert response.counts == used
     live = rates(model)
     charged = bill(response, rates(model, mode), live)
     plain = TokenCounts(input=used.input, output=used.output, searches=used.searches)
     assert charged.billed is not None
     saved = charged.discount_saving + charged.prompt_cache_saving
-    assert charged.billed + saved == cost(plain, live).total
-    assert charged.discount_saving >= 0
+    assert charged.billed + saved == price(plain, live).total
+    is_dearer = mode is ServedFrom.PRIORITY
+    assert charged.discount_saving <= 0 if is_dearer else charged.discount_saving >= 0
+
+
+def test_each_call_of_an_answer_is_priced_by_itself():
+    """Two turns of 60,000 tokens stay below a cliff at 100,000 that one of 120,000 is beyond."""
+    turn = TokenCounts(input=60_000, output=500)
+    sums = {"input_tokens": 120_000, "output_tokens": 1_000}
+    haiku = rates("claude-haiku-5-5")
+    in_turns = bill(answer(**sums, calls=(turn, turn)), haiku, haiku)
+    at_once = bill(answer(**sums), haiku, haiku)
+    assert in_turns.billed == Decimal("0.0125")
+    assert at_once.billed == Decimal("0.0625")
+    assert avoided_by_cache(answer(**sums, calls=(turn, turn)), haiku) == in_turns.billed
+    assert (in_turns.discount_saving, in_turns.prompt_cache_saving) == (0, 0)
+
+
+@given(st.lists(counts, min_size=1, max_size=4), st.sampled_from(sorted(MODELS)))
+def test_an_answer_costs_what_its_calls_cost(used: list[TokenCounts], model: str):
+    """However many calls made an answer, its price is the sum of theirs."""
+    charged = bill(answer(calls=tuple(used)), rates(model), rates(model))
+    assert charged.billed == sum(price(one, rates(model)).total for one in used)
+
+
+def test_priority_is_dearer_and_an_estimate_where_its_price_is_not_known():
+    """OpenAI publishes a rate for priority; where nobody does, the full price stands in."""
+    known, live = rates("gpt-6.1-sol", ServedFrom.PRIORITY), rates("gpt-6.1-sol")
+    assert known.base.input > live.base.input
+    assert not known.estimate
+    charged = bill(answer(input_tokens=1_000_000), known, live)
+    assert charged.billed == known.at(1_000_000).input * 1_000_000
+    unknown = rates("gemini-3.8-flash", ServedFrom.PRIORITY)
+    assert unknown.base == rates("gemini-3.8-flash").base
+    assert unknown.estimate
 
 
 def test_an_unknown_price_stays_unknown():
@@ -307,7 +338,7 @@ def test_the_worst_case_is_the_worst(used: TokenCounts, model: str, mode: Served
     )
     quoted = rates(model, mode)
     most = worst_case(used.input, used.output, quoted, used.searches)
-    assert cost(five_minutes, quoted).total <= most
+    assert price(five_minutes, quoted).total <= most
 
 
 def test_the_next_cliff_is_named():

@@ -34,6 +34,8 @@ def join_answers(first: GatewayResponse, rest: GatewayResponse) -> GatewayRespon
             "latency_s": first.latency_s + rest.latency_s,
             "reported_cost": _sum(first.reported_cost, rest.reported_cost),
             "estimated_cost": _sum(first.estimated_cost, rest.estimated_cost),
+            "calls": (*first.counts_by_call, *rest.counts_by_call),
+            "call_ids": (*first.call_ids, *rest.call_ids),
             **{name: getattr(first, name) + getattr(rest, name) for name in _COUNTS},
         }
     )

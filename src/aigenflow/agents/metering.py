@@ -29,6 +29,7 @@ from aigenflow.core.models import (
 )
 from aigenflow.gateway.base import Gateway, OnText, ignore_text
 from aigenflow.gateway.limits import count_bytes
+from aigenflow.gateway.retry import Attempt
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.budget import describe_alert
 from aigenflow.monitoring.cost_calculator import (
@@ -99,13 +100,19 @@ class Meter:
         """``gateway``, with every call through it reserved and settled."""
         return MeteredGateway(gateway, self)
 
-    async def reserve(self, request: AgentRequest, route: Route) -> tuple[Reservation, Estimate]:
-        """Set the worst case of one attempt aside.
+    def foresee(self, request: AgentRequest, route: Route, mode: ServedFrom) -> Estimate:
+        """What one attempt will probably and at worst cost at the rates of ``mode``."""
+        return foresee(request, route, self._rates(route, mode))
+
+    async def reserve(
+        self, request: AgentRequest, route: Route, mode: ServedFrom | None = None
+    ) -> tuple[Reservation, Estimate]:
+        """Set the worst case of one attempt aside: at the rates of ``mode``, else the dearest.
 
         Raises :class:`~aigenflow.core.errors.BudgetExceededError` where a budget has no room for
         it, and :class:`~aigenflow.core.errors.ConfigError` where its price is not known.
         """
-        foreseen = foresee(request, route, self._rates(route, ServedFrom.LIVE))
+        foreseen = self.foresee(request, route, mode or dearest_mode(request, route))
         reservation = await self._tracker.reserve(
             foreseen, Purpose(**_place(request, route)), allow_unpriced=self._allow_unpriced
         )
@@ -115,14 +122,17 @@ class Meter:
 
     async def settle(
         self,
-        reservation: Reservation,
+        reservation: Reservation | str,
         request: AgentRequest,
         route: Route,
         response: GatewayResponse,
         *,
         whole: bool = True,
     ) -> GatewayResponse:
-        """Write down what an answer cost; return it with its cost.
+        """Write down what an answer cost; return it with its cost and the id of its row.
+
+        The calls of one answer are one row: they were reserved together, and a ledger that cannot
+        be written loses all of them or none.
 
         ``whole`` is false where its counts may not be all that is billed.
         """
@@ -144,14 +154,23 @@ class Meter:
             if response.usage_reported
             else _unmeasured(foresee(request, route, full)),
         )
+        if charged.is_estimate and response.served_from is ServedFrom.PRIORITY:
+            told = _("The priority price of {model} is not known: its cost is an estimate.")
+            self._warn_once(told.format(model=route.model))
         if charged.billed and not response.usage_reported:
             told = _("{model} did not say what it used: its cost is an estimate.")
             self._warn_once(told.format(model=route.model))
         self._tell(await self._tracker.settle(reservation, usage, details=details))
-        return response.model_copy(update={"estimated_cost": charged.billed})
+        return response.model_copy(
+            update={"estimated_cost": charged.billed, "call_ids": (_id_of(reservation),)}
+        )
 
     async def lose(
-        self, reservation: Reservation, request: AgentRequest, route: Route, foreseen: Estimate
+        self,
+        reservation: Reservation | str,
+        request: AgentRequest,
+        route: Route,
+        foreseen: Estimate,
     ) -> None:
         """Write down a call that may be billed although its answer was lost, as it was foreseen."""
         usage = TokenUsage(
@@ -167,9 +186,13 @@ class Meter:
         )
         self._tell(await self._tracker.settle(reservation, usage, details=details))
 
-    async def release(self, reservation: Reservation) -> None:
+    async def release(self, reservation: Reservation | str) -> None:
         """Set the money of a call free that cannot have been billed."""
         await self._tracker.release(reservation)
+
+    async def hand_over(self, reservation: str, job: str) -> None:
+        """Let a batch job answer for a reservation, whatever becomes of this process."""
+        await self._tracker.hand_over(reservation, job)
 
     async def hit(self, request: AgentRequest, route: Route, response: GatewayResponse) -> None:
         """Write down an answer from the response cache: nothing billed, and what was avoided."""
@@ -180,6 +203,17 @@ class Meter:
             served_from=ServedFrom.CACHE,
         )
         self._tell(await self._tracker.track(usage))
+
+    async def wasted(self, response: GatewayResponse, why: Waste) -> None:
+        """Write down that what was paid for ``response`` bought nothing that is used."""
+        if response.call_ids:
+            await self._tracker.mark_wasted(response.call_ids, why)
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Told of each attempt as it ends: an answer that is asked for again was paid for twice."""
+        answer = attempt.error.response if attempt.will_retry and attempt.error else None
+        if answer is not None and answer.call_ids:
+            self._tracker.mark_wasted_soon(answer.call_ids, Waste.RETRY)
 
     async def aclose(self) -> None:
         """Wait until everything is in the ledger, and close it."""
@@ -237,7 +271,9 @@ class MeteredGateway:
             if error.response is not None:
                 # Of a paused turn that could not go on, only the turns before are counted.
                 whole = error.response.finish_reason is not FinishReason.PAUSED
-                await self._meter.settle(reservation, request, route, error.response, whole=whole)
+                error.response = await self._meter.settle(
+                    reservation, request, route, error.response, whole=whole
+                )
             elif error.possibly_billed:
                 await self._meter.lose(reservation, request, route, foreseen)
             else:
@@ -295,9 +331,18 @@ def foresee(request: AgentRequest, route: Route, rates: Rates | None) -> Estimat
     if rates is None or not searches:
         return once
     turns = MAX_TURNS if route.backend is Backend.ANTHROPIC else 1
-    said = sum(range(turns)) * limit
-    heard = turns * (once.input_tokens + searches * TOKENS_PER_SEARCH) + said
-    return replace(once, worst=worst_case(heard, turns * limit, rates, turns * searches))
+    heard = once.input_tokens + searches * TOKENS_PER_SEARCH
+    worst = sum(
+        (worst_case(heard + turn * limit, limit, rates, searches) for turn in range(turns)),
+        _NOTHING,
+    )
+    return replace(once, worst=worst)
+
+
+def dearest_mode(request: AgentRequest, route: Route) -> ServedFrom:
+    """How a call may be served at worst: options can ask for priority, which costs more."""
+    asked = {**route.options, **request.options}.get("service_tier")
+    return ServedFrom.PRIORITY if asked == ServedFrom.PRIORITY else ServedFrom.LIVE
 
 
 def output_limit(request: AgentRequest, route: Route) -> int:
@@ -339,6 +384,10 @@ def counted(request: AgentRequest, response: GatewayResponse) -> GatewayResponse
 def _unmeasured(foreseen: Estimate) -> Estimate:
     """``foreseen`` without its size, so that no estimate is calibrated by another."""
     return replace(foreseen, bytes_sent=0)
+
+
+def _id_of(reservation: Reservation | str) -> str:
+    return reservation if isinstance(reservation, str) else reservation.id
 
 
 def _size(text: str) -> int:

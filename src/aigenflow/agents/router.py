@@ -24,6 +24,7 @@ from aigenflow.core.events import (
     ignore_event,
 )
 from aigenflow.core.models import AgentRequest, Backend, FinishReason, GatewayResponse, Route
+from aigenflow.monitoring.models import Waste
 
 Buy: TypeAlias = Callable[[], Awaitable[GatewayResponse]]
 
@@ -84,10 +85,14 @@ class ResponseCache(Protocol):
 
 
 class Books(Protocol):
-    """Writes down what an answer from the cache saved. Calls are written where they are made."""
+    """Writes down what became of answers. Calls are written where they are made."""
 
     async def hit(self, request: AgentRequest, route: Route, response: GatewayResponse) -> None:
         """``response`` was remembered."""
+        ...
+
+    async def wasted(self, response: GatewayResponse, why: Waste) -> None:
+        """What was paid for ``response`` bought nothing that is used; the last reason counts."""
         ...
 
 
@@ -137,6 +142,20 @@ class Router:
         :class:`~aigenflow.core.errors.GatewayError` where nobody could answer; a note on it names
         the fallback's failure.
         """
+        try:
+            return await self._answer(request, fit)
+        except GatewayError as error:
+            for failure in (error, error.__cause__):
+                if isinstance(failure, GatewayError) and failure.response is not None:
+                    await self._write_off(failure.response, Waste.FAILED_PHASE)
+            raise
+
+    async def discard(self, response: GatewayResponse) -> None:
+        """Say of an answer that was given that it is not used after all."""
+        await self._write_off(response, Waste.DISCARDED)
+
+    async def _answer(self, request: AgentRequest, fit: Fit) -> Answer:
+        """The agent's answer, else its fallback's, whose error is the cause of the first's."""
         route = self.cast.routes[request.agent]
         self._on_event(TaskStarted(phase=request.phase, task=request.task, route=route))
         try:
@@ -193,9 +212,9 @@ class Router:
         for _round in range(MAX_CONTINUATIONS):
             if answer.finish_reason is not FinishReason.LENGTH:
                 return answer
-            rest = await self._send(replace(request, answer_so_far=answer.content), route)
-            answer = join_answers(answer, rest)
+            answer = await self._go_on(answer, request, route)
         if answer.finish_reason is FinishReason.LENGTH:
+            await self.discard(answer)
             raise TruncatedAnswerError(
                 _("{model} did not finish {task} within its output limit.").format(
                     model=route.model, task=request.task
@@ -205,6 +224,23 @@ class Router:
                 response=answer,
             )
         return answer
+
+    async def _go_on(
+        self, begun: GatewayResponse, request: AgentRequest, route: Route
+    ) -> GatewayResponse:
+        """``begun`` and what follows it; an error carries all that was paid for in vain."""
+        try:
+            rest = await self._send(replace(request, answer_so_far=begun.content), route)
+        except BaseException as error:  # cancelled or refused money as well: it is of no use now
+            await self.discard(begun)
+            if isinstance(error, GatewayError):
+                error.response = join_answers(begun, error.response) if error.response else begun
+            raise
+        return join_answers(begun, rest)
+
+    async def _write_off(self, response: GatewayResponse, why: Waste) -> None:
+        if self._books is not None:
+            await self._books.wasted(response, why)
 
     async def _send(self, request: AgentRequest, route: Route) -> GatewayResponse:
         def on_text(characters: int) -> None:

@@ -7,10 +7,18 @@ waits, and a hundred calls at once cost a few waits for the disk instead of two 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from aigenflow.core.models import TokenUsage
-from aigenflow.monitoring.models import Alert, CallDetails, Estimate, Purpose, Reservation
+from aigenflow.monitoring.models import (
+    Alert,
+    CallDetails,
+    Estimate,
+    Purpose,
+    Reservation,
+    Waste,
+)
 from aigenflow.monitoring.tracker import Operation, TokenTracker
 
 T = TypeVar("T")
@@ -66,6 +74,22 @@ class AsyncTracker:
     async def release(self, reservation: Reservation | str) -> None:
         """Set the money of a call free that bought nothing."""
         await asyncio.shield(self._submit(self.tracker.releasing(reservation)))
+
+    async def hand_over(self, reservation: Reservation | str, job: str) -> None:
+        """Let a batch job answer for a reservation from now on, whatever this process does."""
+        await asyncio.shield(self._submit(self.tracker.handing_over(reservation, job)))
+
+    async def mark_wasted(self, call_ids: Sequence[str], waste: Waste) -> None:
+        """Say why these calls bought nothing that was used; the last reason counts."""
+        await asyncio.shield(self._submit(self.tracker.marking_wasted(call_ids, waste)))
+
+    def mark_wasted_soon(self, call_ids: Sequence[str], waste: Waste) -> None:
+        """:meth:`mark_wasted` without waiting, for a better reason than a row has already.
+
+        A ledger that cannot be written is told to the next one who waits for it.
+        """
+        marking = self._submit(self.tracker.marking_wasted(call_ids, waste))
+        marking.add_done_callback(lambda done: done.exception())
 
     async def aclose(self) -> None:
         """Wait until everything asked for is in the ledger. The tracker stays open."""

@@ -31,7 +31,7 @@ RESEARCH_PHASES = frozenset({1, 2, 3})
 
 
 class RingFencedError(BudgetExceededError):
-    """What is left of the budget is kept for writing and review: ask for less research."""
+    """What is left of the budget is kept for writing and review: ask for less."""
 
 
 def calendar_day(at: datetime, zone: tzinfo) -> date:
@@ -111,8 +111,8 @@ def refusal(shortfall: Shortfall) -> BudgetExceededError:
         return RingFencedError(
             message,
             hint=_(
-                "${kept} of the budget is kept for writing and review. "
-                "Ask for less research, or raise the budget and resume the session."
+                "${kept} of the budget is kept for writing and review. Raise the budget, or lower "
+                "budget.ring_fence_percent, and resume the session."
             ).format(kept=kept),
         )
     return BudgetExceededError(message, hint=_hint(account.window))

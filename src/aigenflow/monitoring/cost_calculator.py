@@ -1,23 +1,25 @@
 """Arithmetic of money: exact, and with nothing read from anywhere. Dollars as ``Decimal``.
 
 How a call's counts contain each other is stated once, in
-:class:`~aigenflow.monitoring.models.TokenCounts`; how they are priced::
+:class:`~aigenflow.core.models.TokenCounts`; how they are priced::
 
     cost = (input - cached - written) * input_rate + cached * cached_rate
          + (written - written_1h) * write_rate + written_1h * write_1h_rate
          + (output - reasoning) * output_rate + reasoning * reasoning_rate
          + searches * search_fee + request_fee
 
-with the rates of the tier that the *whole* input falls into.
+with the rates of the tier that the *whole* input falls into. An answer that took several calls
+costs what each of them costs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from aigenflow.core.models import GatewayResponse
+from aigenflow.core.models import GatewayResponse, TokenCounts
 from aigenflow.monitoring.models import (
     ZERO,
     Bill,
@@ -26,7 +28,6 @@ from aigenflow.monitoring.models import (
     CostParts,
     Estimate,
     Rates,
-    TokenCounts,
 )
 
 BYTES_PER_TOKEN = 3.0
@@ -39,19 +40,6 @@ EXPECTED_OUTPUT_SHARE = 0.5
 """How much of its length limit an answer is expected to use."""
 
 _CALLS_TO_TRUST = 20
-
-
-def counts_of(response: GatewayResponse) -> TokenCounts:
-    """The token counts of an answer."""
-    return TokenCounts(
-        input=response.input_tokens,
-        output=response.output_tokens,
-        cached_input=response.cached_input_tokens,
-        cache_write=response.cache_write_tokens,
-        cache_write_1h=response.cache_write_1h_tokens,
-        reasoning=response.reasoning_tokens,
-        searches=response.search_calls,
-    )
 
 
 def price(counts: TokenCounts, rates: Rates) -> CostParts:
@@ -69,12 +57,11 @@ def price(counts: TokenCounts, rates: Rates) -> CostParts:
     )
 
 
-def cost(usage: GatewayResponse | TokenCounts, rates: Rates) -> Cost:
-    """What a call cost: as the provider reported it, else by its tokens and fees."""
-    counts = counts_of(usage) if isinstance(usage, GatewayResponse) else usage
-    parts = price(counts, rates)
-    if isinstance(usage, GatewayResponse) and usage.reported_cost is not None:
-        return Cost(total=usage.reported_cost, parts=parts, reported=True)
+def cost(response: GatewayResponse, rates: Rates) -> Cost:
+    """What an answer cost: as the provider reported it, else by tokens and fees of its calls."""
+    parts = _price_of_all(response.counts_by_call, rates)
+    if response.reported_cost is not None:
+        return Cost(total=response.reported_cost, parts=parts, reported=True)
     return Cost(total=parts.total, parts=parts)
 
 
@@ -86,10 +73,10 @@ def bill(response: GatewayResponse, rates: Rates | None, live_rates: Rates | Non
     """
     if rates is None or live_rates is None:
         return Bill(billed=response.reported_cost)
-    counts = counts_of(response)
+    calls = response.counts_by_call
     charged = cost(response, rates)
-    live = price(counts, live_rates).total
-    uncached = price(_without_prompt_cache(counts), live_rates).total
+    live = _price_of_all(calls, live_rates).total
+    uncached = _price_of_all(map(_without_prompt_cache, calls), live_rates).total
     return Bill(
         billed=charged.total,
         discount_saving=live - charged.parts.total,
@@ -164,6 +151,10 @@ def _expected_input(bytes_sent: int, calibration: Calibration | None) -> int:
     if calibration is None or calibration.calls < _CALLS_TO_TRUST or not calibration.bytes_sent:
         return math.ceil(bytes_sent / BYTES_PER_TOKEN)
     return -(-bytes_sent * calibration.input_tokens // calibration.bytes_sent)
+
+
+def _price_of_all(calls: Iterable[TokenCounts], rates: Rates) -> CostParts:
+    return sum((price(counts, rates) for counts in calls), CostParts())
 
 
 def _without_prompt_cache(counts: TokenCounts) -> TokenCounts:

@@ -3,9 +3,10 @@
 The same schema serves SQLite and PostgreSQL. Money is whole nano-dollars, times are microseconds
 since 1970 (UTC), days are ISO dates of the user's calendar; a row keeps the day it was given.
 
-``usage_days``, ``usage_daily`` and ``usage_sessions`` are sums of ``usage``, changed in the
-transaction that changes a row: a budget of a month reads 30 rows, a summary of a million calls a
-few thousand. Functions here take the transaction they are part of;
+``usage_days``, ``usage_daily``, ``usage_sessions`` and ``usage_ever`` are sums of ``usage``,
+changed in the transaction that changes a row: a budget of a month reads 30 rows, a summary of a
+million calls a few thousand, and one over all time as many as there are models and tasks.
+Functions here take the transaction they are part of;
 :class:`~aigenflow.monitoring.tracker.TokenTracker` begins and ends it. Column and table names in
 statements are this module's own, never anybody's input.
 """
@@ -39,7 +40,7 @@ from aigenflow.monitoring.models import (
     to_nano,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -62,10 +63,12 @@ _MEASURES = (
 )
 """What is summed up. The ``measured_`` ones cover calls whose bytes are known: they calibrate."""
 
+_KINDS = ("provider", "model", "phase", "task", "served_from", "waste")
 _ROLL_UPS = {
     "usage_days": ("day",),
-    "usage_daily": ("day", "provider", "model", "phase", "task", "served_from", "waste"),
+    "usage_daily": ("day", *_KINDS),
     "usage_sessions": ("session", "day", "served_from", "waste"),
+    "usage_ever": _KINDS,
 }
 _ROW_COLUMNS = (
     *("call_id", "at_us", "session", "day", "provider", "model"),
@@ -155,6 +158,8 @@ def prepare(database: Database) -> None:
     except DatabaseError:
         _create(database)
         version = _version(database)
+    if version == 1:
+        _upgrade(database)
     if version > SCHEMA_VERSION:
         raise ConfigError(
             _("The usage ledger has format {found}; this version knows {known}.").format(
@@ -174,6 +179,18 @@ def _create(database: Database) -> None:
             tx.execute(statement)
         if not tx.execute("SELECT version FROM ledger"):
             tx.execute("INSERT INTO ledger (version) VALUES (?)", (SCHEMA_VERSION,))
+
+
+def _upgrade(database: Database) -> None:
+    """Add the sums over all time to a ledger of the first format."""
+    columns = ", ".join((*_KINDS, *_MEASURES))
+    sums = ", ".join((*_KINDS, *(f"SUM({name})" for name in _MEASURES)))
+    grouped = _select(sums, "usage_daily", f"GROUP BY {', '.join(_KINDS)}")
+    with database.transaction() as tx:
+        for statement in _SCHEMA:
+            tx.execute(statement)
+        if tx.execute("UPDATE ledger SET version = ? WHERE version = 1 RETURNING 1", (2,)):
+            tx.execute(f"INSERT INTO usage_ever ({columns}) {grouped}")
 
 
 # Rows
@@ -196,9 +213,13 @@ def append(
 
 
 def mark_wasted(tx: Transaction, call_id: str, waste: Waste) -> bool:
-    """Say of a call that its answer was not used after all. ``False`` if that was known."""
+    """Say why a call bought nothing that was used; the last reason counts.
+
+    ``False`` where there is no such call, or nothing new to say of it.
+    """
     found = tx.execute(
-        _select(", ".join(_ROW_COLUMNS), "usage", "WHERE call_id = ? AND waste = ''"), (call_id,)
+        _select(", ".join(_ROW_COLUMNS), "usage", "WHERE call_id = ? AND waste <> ?"),
+        (call_id, waste.value),
     )
     if not found:
         return False
@@ -387,13 +408,13 @@ def totals(
     first: date | None,
     last: date | None,
     session: str | None,
+    dearest: int | None = None,
 ) -> list[Totals]:
-    """Sums over the days ``first`` to ``last`` (both included; ``None`` is open), one per key."""
-    table = "usage_daily"
-    if session is not None:
-        table = "usage"
-    elif by is Dimension.SESSION:
-        table = "usage_sessions"
+    """Sums over the days ``first`` to ``last`` (both included; ``None`` is open), one per key.
+
+    ``dearest`` leaves out all but that many keys.
+    """
+    table = _table_for(by, session, ever=first is None and last is None)
     conditions: dict[str, str | None] = {
         "day >= ?": first.isoformat() if first else None,
         "day <= ?": last.isoformat() if last else None,
@@ -402,11 +423,35 @@ def totals(
     given = {text: value for text, value in conditions.items() if value is not None}
     where = " AND ".join(("calls > 0", *given))
     key = by.value if by else "''"
+    values: tuple[Value, ...] = tuple(given.values())
+    if dearest is not None:
+        order = f"WHERE {where} GROUP BY {key} ORDER BY SUM(billed_nano) DESC, {key} DESC LIMIT ?"
+        where += f" AND {key} IN ({_select(key, table, order)})"
+        values = (*values, *values, dearest)
     rows = database.query(
-        _select(f"{key}, {_TOTALS}", table, f"WHERE {where} GROUP BY 1 ORDER BY 1"),
-        tuple(given.values()),
+        _select(f"{key}, {_TOTALS}", table, f"WHERE {where} GROUP BY 1 ORDER BY 1"), values
     )
     return [_totals(row) for row in rows]
+
+
+def _table_for(by: Dimension | None, session: str | None, *, ever: bool) -> str:
+    """The smallest table that has what is asked for."""
+    if session is not None:
+        return "usage"
+    if by is Dimension.SESSION:
+        return "usage_sessions"
+    return "usage_ever" if ever and by is not Dimension.DAY else "usage_daily"
+
+
+def count_sessions(database: Database, first: date | None, last: date | None) -> int:
+    """How many sessions have calls on the days ``first`` to ``last``."""
+    days = (first or date.min, last or date.max)
+    [(count,)] = database.query(
+        "SELECT COUNT(DISTINCT session) FROM usage_sessions "
+        "WHERE calls > 0 AND day BETWEEN ? AND ?",
+        tuple(day.isoformat() for day in days),
+    )
+    return int(count)
 
 
 def _totals(row: Row) -> Totals:

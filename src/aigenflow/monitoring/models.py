@@ -7,7 +7,7 @@ ledger alone keeps it as whole nano-dollars (see :func:`to_nano`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
@@ -74,7 +74,7 @@ class Rates:
     """The prices of one model, served one way, on one day.
 
     ``tiers`` ascend. ``estimate`` marks prices that stand in for ones not known: an agent's
-    fallback rate, or the full price where the rate of flex or batch is not known.
+    fallback rate, or the full price where the rate of flex, batch or priority is not known.
     """
 
     model: str
@@ -97,23 +97,6 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenCounts:
-    """What a call used.
-
-    ``input`` contains ``cached_input`` and ``cache_write``, which contains ``cache_write_1h``;
-    ``output`` contains ``reasoning``.
-    """
-
-    input: int
-    output: int
-    cached_input: int = 0
-    cache_write: int = 0
-    cache_write_1h: int = 0
-    reasoning: int = 0
-    searches: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CostParts:
     """A cost by what it was for, in dollars. The parts do not overlap."""
 
@@ -123,6 +106,10 @@ class CostParts:
     output: Decimal = ZERO
     reasoning: Decimal = ZERO
     fees: Decimal = ZERO
+
+    def __add__(self, other: CostParts) -> CostParts:
+        names = [each.name for each in fields(self)]
+        return CostParts(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     @property
     def total(self) -> Decimal:
@@ -192,7 +179,12 @@ class Calibration:
 
 
 class Waste(StrEnum):
-    """Why money bought nothing that was used."""
+    """Why money bought nothing that was used.
+
+    ``RETRY``: the answer could not be used and was asked for again. ``DISCARDED``: it was not used
+    in the end. ``FAILED_PHASE``: nobody could do its task, so its phase failed. ``LOST``: it never
+    arrived.
+    """
 
     RETRY = "retry"
     DISCARDED = "discarded"

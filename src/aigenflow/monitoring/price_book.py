@@ -32,7 +32,7 @@ from aigenflow.core.errors import ConfigError
 from aigenflow.core.models import AgentType, Backend, ServedFrom
 from aigenflow.core.yaml import parse_yaml, read_yaml
 from aigenflow.monitoring.models import ZERO, Rates, RateSource, TokenRates
-from aigenflow.monitoring.published import DISCOUNTS, Published
+from aigenflow.monitoring.published import VARIANTS, Published
 
 SHIPPED_NAME = "pricing.yaml"
 
@@ -252,7 +252,7 @@ def _flat(input_rate: Decimal, output_rate: Decimal) -> TokenRates:
 
 def _provider_rates(row: ProviderRow, model: str, mode: ServedFrom, source: RateSource) -> Rates:
     base = _flat(row.input_per_million / _MILLION, row.output_per_million / _MILLION)
-    estimate = source is RateSource.FALLBACK or mode in DISCOUNTS
+    estimate = source is RateSource.FALLBACK or mode in VARIANTS
     return Rates(model=model, mode=mode, source=source, base=base, estimate=estimate)
 
 
@@ -260,6 +260,7 @@ def _model_rates(row: ModelRow, mode: ServedFrom, source: RateSource) -> Rates:
     multiplier = {
         ServedFrom.BATCH: row.batch_multiplier,
         ServedFrom.FLEX: row.flex_multiplier,
+        ServedFrom.PRIORITY: None,
     }.get(mode, Decimal(1))
     per_token = (Decimal(1) if multiplier is None else multiplier) / _MILLION
 

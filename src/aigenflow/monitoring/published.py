@@ -37,11 +37,19 @@ SOURCE_URL = (
 )
 """The data that the package's own updater fetches."""
 
-DISCOUNTS: Mapping[ServedFrom, dict[str, str]] = {
+VARIANTS: Mapping[ServedFrom, dict[str, str]] = {
     ServedFrom.BATCH: {"processing": "batch"},
     ServedFrom.FLEX: {"service_tier": "flex"},
+    ServedFrom.PRIORITY: {"service_tier": "priority"},
 }
-"""How genai-prices calls the cheaper ways of serving a call."""
+"""How genai-prices calls the ways of serving a call that have a price of their own."""
+
+_STAND_IN: Mapping[tuple[Backend, ServedFrom], ServedFrom] = {
+    (Backend.GEMINI, ServedFrom.FLEX): ServedFrom.BATCH
+}
+"""Whose price is taken, as an estimate, where a way's own is not listed: Google sells flex at the
+rate of its batches, and only the latter is listed.
+"""
 
 _VENDORS: Mapping[Backend, str] = {
     Backend.ANTHROPIC: "anthropic",
@@ -134,9 +142,12 @@ class Published:
         if entry is None:
             return None
         provider, found = entry
-        context = DISCOUNTS.get(mode)
-        discounted = context is not None and _has_variant(provider, found, at, context)
-        prices = found.get_prices(at, context if discounted else None)
+        ways = (mode, _STAND_IN.get((backend, mode), mode))
+        listed = next(
+            (w for w in ways if w in VARIANTS and _has_variant(provider, found, at, VARIANTS[w])),
+            None,
+        )
+        prices = found.get_prices(at, VARIANTS[listed] if listed else None)
         if prices.input_mtok is None or prices.output_mtok is None:
             return None
         return Rates(
@@ -148,7 +159,7 @@ class Published:
                 Tier(above_input_tokens=start, rates=_token_rates(prices, start + 1))
                 for start in _thresholds(prices)
             ),
-            estimate=context is not None and not discounted,
+            estimate=mode in VARIANTS and listed is not mode,
         )
 
     def listing(

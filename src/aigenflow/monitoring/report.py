@@ -27,8 +27,9 @@ _IN_ORDER = frozenset({Dimension.DAY, Dimension.PHASE})
 class Report:
     """Usage and money of a period, in the user's time zone.
 
-    ``total`` is the sum of ``rows``; ``wasted`` has a row per reason that is not empty. ``review``
-    is there for one session only, ``trend`` for the period ``weekly`` only.
+    ``total`` is the sum of ``rows`` and of the ``left_out`` ones beside them; ``wasted`` has a row
+    per reason that is not empty. ``review`` is there for one session only, ``trend`` for the
+    period ``weekly`` only.
     """
 
     period_name: str
@@ -37,6 +38,7 @@ class Report:
     session: str | None
     by: Dimension
     rows: tuple[Totals, ...]
+    left_out: int
     total: Totals
     wasted: tuple[Totals, ...]
     accounts: tuple[Account, ...]
@@ -45,9 +47,16 @@ class Report:
 
 
 def read_report(
-    tracker: TokenTracker, *, period: str, by: Dimension, session: str | None = None
+    tracker: TokenTracker,
+    *,
+    period: str,
+    by: Dimension,
+    session: str | None = None,
+    most_sessions: int | None = None,
 ) -> Report:
     """Read the ledger. ``period`` is as in :func:`~aigenflow.monitoring.stats.parse_period`.
+
+    Of sessions, ``most_sessions`` are read: the dearest.
 
     Raises :class:`~aigenflow.core.errors.InputError` for a period that is none, and for a session
     that the ledger does not know.
@@ -57,12 +66,14 @@ def read_report(
     def totals(dimension: Dimension) -> list[Totals]:
         return tracker.totals(dimension, first=days.first, last=days.last, session=session)
 
-    rows = totals(by)
+    limit = most_sessions if by is Dimension.SESSION and session is None else None
+    rows = tracker.totals(by, first=days.first, last=days.last, session=session, dearest=limit)
     if session is not None and not rows and not tracker.totals(session=session):
         raise _no_such_session(session)
     if by not in _IN_ORDER:
         rows.sort(key=lambda row: (-row.billed, row.key))
-    total = grand_total(rows)
+    total = grand_total(rows if limit is None else totals(Dimension.PROVIDER))
+    known = len(rows) if limit is None else tracker.count_sessions(days.first, days.last)
     return Report(
         period_name=period,
         period=days,
@@ -70,6 +81,7 @@ def read_report(
         session=session,
         by=by,
         rows=tuple(rows),
+        left_out=known - len(rows),
         total=total,
         wasted=tuple(row for row in totals(Dimension.WASTE) if row.key) if total.wasted else (),
         accounts=budget_accounts(tracker, session or ""),

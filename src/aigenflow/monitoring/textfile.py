@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeAlias
 
 from filelock import FileLock
 
@@ -18,75 +20,62 @@ READABLE_BY_ALL = 0o644
 
 LOCK_TIMEOUT_S = 5
 
-Sample = tuple[str, int | Decimal]
-"""A label beside the provider's, empty where there is none, and the value."""
+Figure: TypeAlias = Callable[[Totals], int | Decimal]
+"""Takes one value from a provider's totals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One metric: ``samples`` are taken from a provider's totals."""
+    """One metric: its figures by a label beside the provider's, empty where there is none."""
 
     name: str
     help: str
-    samples: Callable[[Totals], Sequence[Sample]]
+    samples: Mapping[str, Figure]
     kind: str = "counter"
+
+
+def _counter(field: str, help_text: str, *, name: str = "") -> Family:
+    """A metric that counts one field of the totals."""
+    return Family(
+        name=f"aigenflow_{name or field}_total",
+        help=help_text,
+        samples={"": attrgetter(field)},
+    )
 
 
 FAMILIES = (
     Family(
         name="aigenflow_calls_total",
         help="Calls billed by a provider, failed ones included; not answers from the cache.",
-        samples=lambda t: [("", t.calls - t.cache_hits)],
+        samples={"": lambda t: t.calls - t.cache_hits},
     ),
-    Family(
-        name="aigenflow_cache_hits_total",
-        help="Answers from the response cache.",
-        samples=lambda t: [("", t.cache_hits)],
+    _counter("cache_hits", "Answers from the response cache."),
+    _counter(
+        "unpriced_calls", "Calls whose price is not known: aigenflow_cost_usd_total lacks them."
     ),
-    Family(
-        name="aigenflow_unpriced_calls_total",
-        help="Calls whose price is not known: aigenflow_cost_usd_total lacks them.",
-        samples=lambda t: [("", t.unpriced_calls)],
+    _counter(
+        "input_tokens",
+        "Input tokens billed, those read from and written to prompt caches included.",
     ),
-    Family(
-        name="aigenflow_input_tokens_total",
-        help="Input tokens billed, those read from and written to prompt caches included.",
-        samples=lambda t: [("", t.input_tokens)],
+    _counter("output_tokens", "Output tokens billed, reasoning included."),
+    _counter(
+        "cached_input_tokens",
+        "The part of the input tokens that was read from a provider's prompt cache.",
     ),
-    Family(
-        name="aigenflow_output_tokens_total",
-        help="Output tokens billed, reasoning included.",
-        samples=lambda t: [("", t.output_tokens)],
-    ),
-    Family(
-        name="aigenflow_cached_input_tokens_total",
-        help="The part of the input tokens that was read from a provider's prompt cache.",
-        samples=lambda t: [("", t.cached_input_tokens)],
-    ),
-    Family(
-        name="aigenflow_reasoning_tokens_total",
-        help="The part of the output tokens that was reasoning.",
-        samples=lambda t: [("", t.reasoning_tokens)],
-    ),
-    Family(
-        name="aigenflow_cost_usd_total",
-        help="Billed, in US dollars.",
-        samples=lambda t: [("", t.billed)],
-    ),
-    Family(
-        name="aigenflow_wasted_usd_total",
-        help="The part of the cost that bought nothing that was used, in US dollars.",
-        samples=lambda t: [("", t.wasted)],
+    _counter("reasoning_tokens", "The part of the output tokens that was reasoning."),
+    _counter("billed", "Billed, in US dollars.", name="cost_usd"),
+    _counter(
+        "wasted",
+        "The part of the cost that bought nothing that was used, in US dollars.",
+        name="wasted_usd",
     ),
     Family(
         name="aigenflow_saved_usd",
         help="Saved against live full price, in US dollars; a prompt cache never read costs extra.",
-        samples=lambda t: [
-            ("response_cache", t.response_cache_saving),
-            ("prompt_cache", t.prompt_cache_saving),
-            ("batch", t.batch_saving),
-            ("flex", t.flex_saving),
-        ],
+        samples={
+            by: attrgetter(f"{by}_saving")
+            for by in ("response_cache", "prompt_cache", "batch", "flex")
+        },
         kind="gauge",
     ),
 )
@@ -118,9 +107,9 @@ def _lines(family: Family, by_provider: Sequence[Totals]) -> Iterator[str]:
     yield f"# HELP {family.name} {family.help}"
     yield f"# TYPE {family.name} {family.kind}"
     for totals in by_provider:
-        for by, value in family.samples(totals):
+        for by, figure in family.samples.items():
             labels = f'provider="{_escaped(totals.key)}"' + (f',by="{by}"' if by else "")
-            yield f"{family.name}{{{labels}}} {value:f}"
+            yield f"{family.name}{{{labels}}} {figure(totals):f}"
 
 
 def _escaped(text: str) -> str:

@@ -42,6 +42,7 @@ from aigenflow.monitoring.models import (
     EstimateReview,
     OnExceed,
     OpenReservation,
+    Owner,
     Purpose,
     Reservation,
     Totals,
@@ -155,11 +156,11 @@ class TokenTracker:
 
     def hand_over(self, reservation: Reservation | str, job: str) -> None:
         """Let a batch job answer for a reservation from now on, whatever this process does."""
-        self.commit(Operation(lambda tx: ledger.hand_over(tx, _id_of(reservation), job)))
+        self.commit(self.handing_over(reservation, job))
 
-    def mark_wasted(self, call_id: str, waste: Waste) -> None:
-        """Say of a call that its answer was not used after all: a draft thrown away."""
-        self.commit(Operation(lambda tx: ledger.mark_wasted(tx, call_id, waste)))
+    def mark_wasted(self, call_ids: Sequence[str], waste: Waste) -> None:
+        """Say why these calls bought nothing that was used; the last reason counts."""
+        self.commit(self.marking_wasted(call_ids, waste))
 
     def reconcile(self, reservation_id: str, billed: Decimal | None = None) -> None:
         """Close a reservation whose process died: what it paid is booked as lost.
@@ -182,6 +183,15 @@ class TokenTracker:
                 self._append(tx, held.id, _lost_call(held, billed), details, held.day)
 
         self.commit(Operation(run))
+
+    def write_off(self, owner: Owner) -> int:
+        """:meth:`reconcile` all that a process reserved that is gone; return how many it was."""
+        held = [one for one in self.open_reservations() if one.owner == owner]
+        lost = [one for one in held if not one.purpose.job]
+        for one in lost:
+            with contextlib.suppress(InputError):  # settled meanwhile
+                self.reconcile(one.id)
+        return len(lost)
 
     # The same as operations, for whoever commits several together
 
@@ -257,6 +267,19 @@ class TokenTracker:
 
         return Operation(run)
 
+    def marking_wasted(self, call_ids: Sequence[str], waste: Waste) -> Operation[None]:
+        """:meth:`mark_wasted`, still to be committed."""
+
+        def run(tx: Transaction) -> None:
+            for call_id in call_ids:
+                ledger.mark_wasted(tx, call_id, waste)
+
+        return Operation(run)
+
+    def handing_over(self, reservation: Reservation | str, job: str) -> Operation[bool]:
+        """:meth:`hand_over`, still to be committed."""
+        return Operation(lambda tx: ledger.hand_over(tx, _id_of(reservation), job))
+
     def commit(self, operation: Operation[T]) -> T:
         """Make one change of the ledger, in a transaction of its own."""
         with self._writing(durable=operation.durable) as tx:
@@ -291,10 +314,19 @@ class TokenTracker:
         first: date | None = None,
         last: date | None = None,
         session: str | None = None,
+        dearest: int | None = None,
     ) -> list[Totals]:
-        """Exact sums per key of ``by``, over days ``first`` to ``last``, both included."""
+        """Exact sums per key of ``by``, over days ``first`` to ``last``, both included.
+
+        ``dearest`` leaves out all but that many keys.
+        """
         with _reading():
-            return ledger.totals(self._database, by, first, last, session)
+            return ledger.totals(self._database, by, first, last, session, dearest)
+
+    def count_sessions(self, first: date | None = None, last: date | None = None) -> int:
+        """How many sessions have calls on those days, both included."""
+        with _reading():
+            return ledger.count_sessions(self._database, first, last)
 
     def review(self, session: str) -> EstimateReview:
         """Estimate against actual for a session."""

@@ -1,0 +1,157 @@
+"""How an answer is bought: live, at the flex rate, or in a batch job. Live is always the way out.
+
+::
+
+    live  -> the provider
+    flex  -> the provider at half the rate -> no room there: live
+    batch -> the desk -> did not run, or no time left: live (or the run stops, if so set)
+
+What a batch job has bought, or is about to, is never bought again another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from gettext import gettext as _
+from typing import Literal, Protocol
+
+from aigenflow.agents.router import Caller
+from aigenflow.core.clock import Clock
+from aigenflow.core.errors import (
+    CapacityError,
+    GatewayError,
+    JobItemNotRunError,
+    RunStoppedError,
+    TransientError,
+)
+from aigenflow.core.events import OnEvent, Warned, ignore_event
+from aigenflow.core.models import AgentRequest, GatewayResponse, Processing, Route
+
+Unfinished = Literal["live", "fail"]
+
+
+class Desk(Protocol):
+    """Buys answers in providers' batch jobs."""
+
+    def serves(self, route: Route) -> bool:
+        """Whether the route's provider has batch jobs."""
+        ...
+
+    def knows(self, request: AgentRequest, route: Route) -> bool:
+        """Whether a job has the answer already, or is about to."""
+        ...
+
+    async def send(
+        self, request: AgentRequest, route: Route, on_text: Callable[[int], None]
+    ) -> GatewayResponse:
+        """The answer; ``JobItemNotRunError`` where it surely was not bought."""
+        ...
+
+
+class Dispatcher:
+    """A :class:`~aigenflow.agents.router.Caller` that does as ``request.processing`` says.
+
+    From ``request.complete_by`` on everything is live. ``unfinished`` says what happens to a
+    request whose job ended before it ran.
+    """
+
+    def __init__(
+        self,
+        live: Caller,
+        desk: Desk | None,
+        clock: Clock,
+        *,
+        unfinished: Unfinished = "live",
+        on_event: OnEvent = ignore_event,
+    ) -> None:
+        self._live = live
+        self._desk = desk
+        self._clock = clock
+        self._unfinished = unfinished
+        self._on_event = on_event
+        self._warnings: set[str] = set()
+
+    async def send(
+        self, request: AgentRequest, route: Route, on_text: Callable[[int], None]
+    ) -> GatewayResponse:
+        """Ask in the way the request wants. Raises as the live caller and the desk do.
+
+        Raises :class:`~aigenflow.core.errors.RunStoppedError` where the request did not run in
+        its job and is not to be bought live.
+        """
+        now = self._clock.now()
+        if self._desk is not None and self._is_for(self._desk, request, route):
+            by = request.complete_by if request.processing is Processing.BATCH else now
+            return await self._in_a_job(
+                self._desk, replace(request, complete_by=by), route, on_text
+            )
+        if request.processing is Processing.FLEX and not _is_over(request.complete_by, now):
+            return await self._at_flex(request, route, on_text)
+        return await self._live.send(_live(request), route, on_text)
+
+    @staticmethod
+    def _is_for(desk: Desk, request: AgentRequest, route: Route) -> bool:
+        if request.processing is Processing.BATCH and desk.serves(route):
+            return True
+        return desk.knows(request, route)
+
+    async def _at_flex(
+        self, request: AgentRequest, route: Route, on_text: Callable[[int], None]
+    ) -> GatewayResponse:
+        try:
+            return await self._live.send(request, route, on_text)
+        except CapacityError:
+            self._warn_once(
+                _("{provider} has no room at the flex rate; buying live.").format(
+                    provider=route.backend.value
+                )
+            )
+            return await self._live.send(_live(request), route, on_text)
+
+    async def _in_a_job(
+        self, desk: Desk, request: AgentRequest, route: Route, on_text: Callable[[int], None]
+    ) -> GatewayResponse:
+        try:
+            return await desk.send(request, route, on_text)
+        except (JobItemNotRunError, TransientError) as error:
+            if isinstance(error, TransientError) and _may_be_paid(error):
+                raise
+            if not _is_over(request.complete_by, self._clock.now()):
+                if self._unfinished == "fail":
+                    raise _stopped(request, error) from error
+                self._warn_once(
+                    _("Not everything ran in its batch job; buying the rest live. {why}").format(
+                        why=error.message
+                    )
+                )
+        return await self._live.send(_live(request), route, on_text)
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warnings:
+            self._warnings.add(message)
+            self._on_event(Warned(message=message))
+
+
+def _live(request: AgentRequest) -> AgentRequest:
+    if request.processing is Processing.LIVE:
+        return request
+    return replace(request, processing=Processing.LIVE)
+
+
+def _is_over(by: datetime | None, now: datetime) -> bool:
+    return by is not None and now >= by
+
+
+def _may_be_paid(error: GatewayError) -> bool:
+    return error.possibly_billed or error.response is not None
+
+
+def _stopped(request: AgentRequest, error: GatewayError) -> RunStoppedError:
+    return RunStoppedError(
+        _("{task} did not run in its batch job. {why}").format(
+            task=request.task, why=error.message
+        ),
+        hint=_("Resume to try again; `--processing live` buys it at the full price."),
+    )
