@@ -24,7 +24,8 @@ from aigenflow.templates.drafting import DRAFT_ID, SUMMARY_ID, Drafter
 from aigenflow.templates.wording import WORDS
 
 TASKS = (
-    "brainstorm", "validate", "deep_search", "fact_check", "swot_analysis", "narrative", "draft",
+    "brainstorm", "validate", "deep_search", "fact_check", "swot_analysis", "narrative",
+    "financial_model", "draft",
     "executive_summary", "charts", "verify", "final_review", "polish",
 )  # fmt: skip
 SECTIONS = {Language.EN: ("1. Summary", "2. Money", "2.1 Plan"),

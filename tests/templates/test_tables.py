@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aigenflow.core.markdown import clean_cell, clean_line, render_table
 from aigenflow.core.models import Language
 from aigenflow.templates.brief import parse_brief
 from aigenflow.templates.figures import work_out
@@ -16,11 +17,8 @@ from aigenflow.templates.models import Column, Table
 from aigenflow.templates.tables import (
     FilledTable,
     Plan,
-    clean_cell,
-    clean_line,
     fill_table,
     in_unit,
-    render_table,
     unit_title,
 )
 

@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.files import ensure_directory
-from aigenflow.core.models import AgentType, Backend
+from aigenflow.core.models import AgentType, Backend, FormatName, ProcessingChoice
 from aigenflow.core.yaml import read_yaml
 
 ENV_PREFIX = "AIGENFLOW_"
@@ -40,8 +40,9 @@ _NOT_FOR_PROJECTS = (
     ("network", "trusted_hosts"),
     ("agents", "*", "api_key_env"),
     ("use_keyring",),
+    ("fleet", "database_url"),
 )
-"""What says where keys are and where they may go: a folder from elsewhere has no say in it."""
+"""What says where keys and texts are and where they may go: no say for a folder from elsewhere."""
 
 
 def _checked_name(name: str) -> str:
@@ -143,10 +144,15 @@ class CacheSettings(_Group):
 
 
 class BatchSettings(_Group):
-    """The request queue."""
+    """The request queue, and how answers are bought where a command does not say.
+
+    ``unfinished`` is what happens to requests whose batch job ended before they ran.
+    """
 
     max_batch_size: int = Field(default=5, ge=1)
     max_wait_seconds: float = Field(default=2.0, ge=0)
+    processing: ProcessingChoice = ProcessingChoice.LIVE
+    unfinished: Literal["live", "fail"] = "live"
 
 
 class LedgerSettings(_Group):
@@ -198,6 +204,12 @@ class NetworkSettings(_Group):
     trusted_hosts: tuple[str, ...] = ()
 
 
+class QualitySettings(_Group):
+    """``max_rounds`` is how often a document that fails its quality gates is written anew."""
+
+    max_rounds: int = Field(default=2, ge=0, le=2)
+
+
 class TelemetrySettings(_Group):
     """What is told to those who watch from outside; all of it is off unless switched on.
 
@@ -208,6 +220,23 @@ class TelemetrySettings(_Group):
     otel_enabled: bool = False
     prometheus_textfile: Path | None = None
     capture_content: bool = False
+
+
+class FleetSettings(_Group):
+    """Many machines on one PostgreSQL database.
+
+    ``version`` names who may go on with whose sessions; empty is the version of the package.
+    ``sessions_per_worker`` and ``sessions`` (of the whole fleet, ``null`` is no limit) are written
+    at the same time. A worker looks for work every ``poll_seconds``; one that was silent for
+    ``dead_after_seconds`` loses its sessions to the others.
+    """
+
+    database_url: str = ""
+    version: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9._+-]*$")
+    sessions_per_worker: int = Field(default=20, ge=1)
+    sessions: int | None = Field(default=None, ge=1)
+    poll_seconds: float = Field(default=1.0, ge=0.05)
+    dead_after_seconds: float = Field(default=15.0, ge=1)
 
 
 class Settings(BaseSettings):
@@ -231,8 +260,11 @@ class Settings(BaseSettings):
     timeouts: TimeoutSettings = TimeoutSettings()
     retry: RetrySettings = RetrySettings()
     network: NetworkSettings = NetworkSettings()
+    quality: QualitySettings = QualitySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    fleet: FleetSettings = FleetSettings()
     output_dir: Path = Path("output")
+    output_formats: tuple[FormatName, ...] = ("md", "html")
     use_keyring: bool = False
 
 

@@ -14,11 +14,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.files import FILE_MODE, ensure_directory
@@ -28,10 +28,15 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = str | int | bytes | None
 Row: TypeAlias = tuple[Any, ...]
+_T = TypeVar("_T")
 
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for the others, in seconds."""
 
+AWAY_PATIENCE_S = 60.0
+"""How long a database server may be away (a restart, say) before that is an error, in seconds."""
+
+_AWAY_PAUSE_S = 0.2
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 _WRITER_LOCK = 0x6169_6765_6E66_6C77
@@ -40,6 +45,25 @@ _WRITER_LOCK = 0x6169_6765_6E66_6C77
 
 class DatabaseError(Exception):
     """The database did not do what it was asked; the transaction, if any, left nothing behind."""
+
+
+class DatabaseAwayError(DatabaseError):
+    """The connection to the server broke. What was under way may or may not have taken effect."""
+
+
+def patiently(run: Callable[[], _T], patience_s: float = AWAY_PATIENCE_S) -> _T:
+    """``run()``, repeated while the server is away: only for what may be done twice.
+
+    Raises :class:`DatabaseError`; :class:`DatabaseAwayError` once ``patience_s`` is over.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return run()
+        except DatabaseAwayError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AWAY_PAUSE_S)
 
 
 class Query(Protocol):
@@ -130,7 +154,11 @@ class SqliteDatabase:
 
 
 class PostgresDatabase:
-    """A PostgreSQL database, reconnected when its connection has broken."""
+    """A PostgreSQL database, reconnected when its connection has broken.
+
+    A transaction that has not begun and a query wait for a server that is away; a transaction
+    that is under way when the server goes is lost.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -139,8 +167,8 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:
-        with self._lock, _postgres_errors(), self._alive().transaction():
-            self.execute("SELECT pg_advisory_xact_lock(?)", (_WRITER_LOCK,))
+        with self._lock, _postgres_errors(), ExitStack() as ended:
+            patiently(lambda: self._begin(ended))
             if not durable:
                 self.execute("SET LOCAL synchronous_commit TO OFF")
             yield self
@@ -152,12 +180,26 @@ class PostgresDatabase:
 
     def query(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
         with self._lock:
+            return patiently(lambda: self.execute_once(sql, values))
+
+    def execute_once(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
+        """One statement in a transaction of its own, in turn with nobody. Not repeated.
+
+        Raises :class:`DatabaseAwayError` where nobody knows whether it took effect.
+        """
+        with self._lock, _postgres_errors():
             self._alive()
             return self.execute(sql, values)
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+    def _begin(self, ended: ExitStack) -> None:
+        with _postgres_errors(), ExitStack() as attempt:
+            attempt.enter_context(self._alive().transaction())
+            self.execute("SELECT pg_advisory_xact_lock(?)", (_WRITER_LOCK,))
+            ended.push(attempt.pop_all())
 
     def _alive(self) -> psycopg.Connection[Row]:
         if self._connection.closed:
@@ -205,4 +247,6 @@ def _postgres_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise DatabaseError(" ".join(str(error).split())) from error
+        away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        kind = DatabaseAwayError if away else DatabaseError
+        raise kind(" ".join(str(error).split())) from error

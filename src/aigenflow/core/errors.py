@@ -30,7 +30,8 @@ AigenflowError                       message, hint, exit code
 ├── RunStoppedError (5)              the session is safe and can be resumed
 │   ├── PhaseFailedError             an agent and its fallback are down
 │   ├── PauseRequestedError          a provider asks for a longer pause than we wait
-│   └── DeadLetterError              the same step keeps failing
+│   ├── DeadLetterError              the same step keeps failing
+│   └── ExportError                  the document is there, but not in every format
 └── SessionError (6)                 the journal
     ├── SessionNotFoundError
     ├── SessionInUseError            another process has it
@@ -243,6 +244,10 @@ class PauseRequestedError(RunStoppedError):
 
 class DeadLetterError(RunStoppedError):
     """The same step failed in several runs in a row: no more money goes into it unasked."""
+
+
+class ExportError(RunStoppedError):
+    """The document is written, but could not be brought into a format."""
 
 
 class SessionError(AigenflowError):

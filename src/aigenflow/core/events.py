@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from aigenflow.core.jobs import JobState
 from aigenflow.core.models import AgentType, GatewayResponse, Route
 
 
@@ -87,6 +88,16 @@ class TaskFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobWatched:
+    """A provider's batch job, by our name of it: ``done`` of its ``total`` items have ended."""
+
+    job: str
+    state: JobState
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
     """Something the user should know, in their language; the run goes on."""
 
@@ -111,6 +122,7 @@ Event: TypeAlias = (
     | FellBack
     | ContextShortened
     | TaskFinished
+    | JobWatched
     | Warned
     | RunFinished
 )

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,10 @@ class Language(StrEnum):
     EN = "en"
 
 
+FormatName = Literal["md", "html", "docx", "pdf", "hwpx"]
+"""A format of the finished document, by its file suffix."""
+
+
 class DocumentType(StrEnum):
     """What is written: a business plan, or a research and development proposal."""
 
@@ -76,6 +80,7 @@ class ServedFrom(StrEnum):
     LIVE = "live"
     FLEX = "flex"
     BATCH = "batch"
+    PRIORITY = "priority"
     CACHE = "cache"
 
 
@@ -85,6 +90,15 @@ class Processing(StrEnum):
     LIVE = "live"
     FLEX = "flex"
     BATCH = "batch"
+
+
+class ProcessingChoice(StrEnum):
+    """How a whole run is bought: one way for all, or the cheapest that meets the deadline."""
+
+    LIVE = "live"
+    FLEX = "flex"
+    BATCH = "batch"
+    AUTO = "auto"
 
 
 class ContextKind(StrEnum):
@@ -183,6 +197,23 @@ class Citation(BaseModel):
     agent: AgentType | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """What a call used.
+
+    ``input`` contains ``cached_input`` and ``cache_write``, which contains ``cache_write_1h``;
+    ``output`` contains ``reasoning``.
+    """
+
+    input: int
+    output: int
+    cached_input: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    reasoning: int = 0
+    searches: int = 0
+
+
 class GatewayResponse(BaseModel):
     """One answer, in the one normal form of all providers.
 
@@ -195,6 +226,10 @@ class GatewayResponse(BaseModel):
     ``estimated_cost`` is in US dollars, ``None`` where unknown. ``reported_cost`` is what the
     provider itself says it charged (Perplexity), search fees included. ``latency_s`` is in
     seconds. ``raw`` is the provider's JSON as received.
+
+    An answer that took several calls (a paused turn, one gone on with) has their sums; ``calls``
+    then holds each one's own counts, because each is priced by itself. ``call_ids`` name the rows
+    of the ledger that paid for it; whoever has it from a cache paid for nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -220,7 +255,31 @@ class GatewayResponse(BaseModel):
     latency_s: float = 0.0
     served_from: ServedFrom = ServedFrom.LIVE
     response_id: str = ""
+    calls: tuple[TokenCounts, ...] = ()
+    call_ids: tuple[str, ...] = ()
     raw: dict[str, Json] | None = Field(default=None, repr=False)
+
+    @property
+    def counts(self) -> TokenCounts:
+        """What it used in all."""
+        return TokenCounts(
+            input=self.input_tokens,
+            output=self.output_tokens,
+            cached_input=self.cached_input_tokens,
+            cache_write=self.cache_write_tokens,
+            cache_write_1h=self.cache_write_1h_tokens,
+            reasoning=self.reasoning_tokens,
+            searches=self.search_calls,
+        )
+
+    @property
+    def counts_by_call(self) -> tuple[TokenCounts, ...]:
+        """What each of its calls used."""
+        return self.calls or (self.counts,)
+
+    def as_hit(self) -> Self:
+        """This answer for somebody who did not pay for it."""
+        return self.model_copy(update={"served_from": ServedFrom.CACHE, "call_ids": ()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

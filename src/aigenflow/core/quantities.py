@@ -35,8 +35,8 @@ class Quantity:
         return self.unit in CURRENCIES
 
 
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
-_KOREAN = rf"(?:{_NUMBER}\s?[십백천만억조]+\s?)+(?:{_NUMBER})?"
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_KOREAN = rf"(?:{NUMBER}\s?[십백천만억조]+\s?)+(?:{NUMBER})?"
 _MARKS = {
     "KRW": r"₩|￦|KRW|원|won\b",
     "USD": r"US\$|\$|USD|달러|불|dollars?\b",
@@ -45,8 +45,8 @@ _MARKS = {
     "GBP": r"£|GBP|파운드|pounds?\b",
     "CNY": r"CNY|위안|yuan\b",
 }
-_MARK = "|".join(_MARKS.values())
-_SCALES = {
+CURRENCY_MARK = "|".join(_MARKS.values())
+SCALES = {
     "k": 10**3,
     "thousand": 10**3,
     "m": 10**6,
@@ -59,15 +59,15 @@ _SCALES = {
     "tn": 10**12,
     "trillion": 10**12,
 }
-_WORD_SCALE = "thousand|million|billion|trillion|mn|bn|tn|[kmbt]"
+WORD_SCALE = "thousand|million|billion|trillion|mn|bn|tn|[kmbt]"
 _FIGURE = re.compile(
-    rf"(?P<sign>[-−]\s?)?(?P<before>{_MARK})?\s?(?P<sign2>[-−])?"
-    rf"(?P<body>{_KOREAN}|{_NUMBER})(?![\d]|[.,]\d)"
-    rf"(?:\s?(?P<scale>{_WORD_SCALE})(?![A-Za-z]))?"
-    rf"\s?(?:(?P<after>{_MARK})|(?P<percent>%|퍼센트|percent\b)|(?P<unit>[A-Za-z가-힣]+))?",
+    rf"(?P<sign>[-−]\s?)?(?P<before>{CURRENCY_MARK})?\s?(?P<sign2>[-−])?"
+    rf"(?P<body>{_KOREAN}|{NUMBER})(?![\d]|[.,]\d)"
+    rf"(?:\s?(?P<scale>{WORD_SCALE})(?![A-Za-z]))?"
+    rf"\s?(?:(?P<after>{CURRENCY_MARK})|(?P<percent>%|퍼센트|percent\b)|(?P<unit>[A-Za-z가-힣]+))?",
     re.IGNORECASE,
 )
-_KOREAN_TOKEN = re.compile(rf"({_NUMBER})|([십백천])|([만억조])")
+_KOREAN_TOKEN = re.compile(rf"({NUMBER})|([십백천])|([만억조])")
 _SMALL = {"십": 10, "백": 100, "천": 1000}
 _LARGE = {"만": 10**4, "억": 10**8, "조": 10**12}
 
@@ -115,7 +115,7 @@ def parse_quantity(text: str) -> Quantity | None:
     figure = figures[0]
     if re.search(r"\d", bare[: figure.start()] + bare[figure.end() :]):
         return None
-    value = _korean_value(figure["body"]) * _SCALES.get((figure["scale"] or "").lower(), 1)
+    value = korean_value(figure["body"]) * SCALES.get((figure["scale"] or "").lower(), 1)
     sign = -1 if figure["sign"] or figure["sign2"] else 1
     return Quantity(value=sign * value, unit=_unit(figure), per=period)
 
@@ -132,14 +132,19 @@ def _unit(figure: re.Match[str]) -> str:
         return PERCENT
     mark = figure["before"] or figure["after"]
     if mark:
-        return next(
-            code for code, pattern in _MARKS.items() if re.fullmatch(pattern, mark, re.IGNORECASE)
-        )
+        return marked_currency(mark)
     unit = figure["unit"] or ""
     return "" if unit.lower() in {"per", "a", "each", "in", "by", "and", "of", "for"} else unit
 
 
-def _korean_value(body: str) -> Decimal:
+def marked_currency(mark: str) -> str:
+    """The ISO code that one of :data:`CURRENCY_MARK` stands for."""
+    return next(
+        code for code, pattern in _MARKS.items() if re.fullmatch(pattern, mark, re.IGNORECASE)
+    )
+
+
+def korean_value(body: str) -> Decimal:
     """``1조 2,500억`` and ``3천5백만`` as a number; plain digits as they are."""
     whole = section = Decimal(0)
     number: Decimal | None = None

@@ -9,12 +9,13 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
+from aigenflow.core.arithmetic import format_number, format_percent, ratio
+from aigenflow.core.markdown import clean
 from aigenflow.core.models import DocumentType, Language
-from aigenflow.templates.arithmetic import format_number, format_percent, ratio
 from aigenflow.templates.brief import Brief
 from aigenflow.templates.figures import Doubt, Figures, YearFigures
 from aigenflow.templates.models import Outline, Section
-from aigenflow.templates.tables import Plan, clean
+from aigenflow.templates.tables import Plan
 from aigenflow.templates.vocabulary import YEARLY_KEYS, label_of
 from aigenflow.templates.wording import say
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aigenflow.core.errors import InputError
+from aigenflow.core.markdown import clean, clean_line, render_table
 from aigenflow.core.models import (
     AgentRequest,
     ContextDocument,
@@ -22,7 +23,7 @@ from aigenflow.core.models import (
     DocumentType,
     Language,
 )
-from aigenflow.templates import worksheets
+from aigenflow.templates import driving, worksheets
 from aigenflow.templates.assessment import (
     SUMMARY_SECTION,
     Job,
@@ -40,11 +41,8 @@ from aigenflow.templates.loader import load_outline
 from aigenflow.templates.models import Section
 from aigenflow.templates.tables import (
     FilledTable,
-    clean,
-    clean_line,
     fill_table,
     lays_out,
-    render_table,
 )
 from aigenflow.templates.vocabulary import YEARLY_KEYS
 from aigenflow.templates.wording import WORDS, say
@@ -388,6 +386,7 @@ _COMPOSERS: Mapping[str, Callable[[Job], str]] = {
     "fact_check": worksheets.fact_check,
     "swot_analysis": worksheets.swot_analysis,
     "narrative": worksheets.narrative,
+    "financial_model": driving.financial_model,
     "draft": draft,
     "executive_summary": executive_summary,
     "charts": worksheets.charts,

@@ -14,6 +14,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
+from aigenflow.core import arithmetic
+from aigenflow.core.arithmetic import FundingTotals
 from aigenflow.core.quantities import (
     PERCENT,
     Period,
@@ -21,8 +23,6 @@ from aigenflow.core.quantities import (
     currency_code,
     parse_quantity,
 )
-from aigenflow.templates import arithmetic
-from aigenflow.templates.arithmetic import FundingTotals
 from aigenflow.templates.brief import Brief
 from aigenflow.templates.vocabulary import YEARLY_KEYS, YEARS
 

@@ -49,12 +49,16 @@ TASKS: tuple[str, ...] = (
     "fact_check",
     "swot_analysis",
     "narrative",
+    "financial_model",
+    "financial_model_again",
     "draft",
     "executive_summary",
     "charts",
     "verify",
     "final_review",
     "polish",
+    "revise_1",
+    "revise_2",
 )
 """The tasks that have a prompt for each document type and language, in the order of the phases."""
 

@@ -247,6 +247,17 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "story_columns": ("Step|What the brief gives|What it must show",
                       "단계|브리프 내용|보여 주어야 할 것"),
     "pitch": ("Pitch in one minute", "1분 발표 뼈대"),
+    "drivers_title": ("Drivers of the financial model: {topic}", "재무 모델의 가정: {topic}"),
+    "drivers_intro": (
+        "The drivers that your brief gives. The tables are computed from them; what is not here is"
+        " not computed. You may correct and add to them, and resume the session.",
+        "브리프에 적힌 가정임. 표는 이 값에서 계산되며 여기에 없는 것은 계산하지 않음. 값을"
+        " 고치거나 더한 뒤 세션을 이어서 실행할 수 있음.",
+    ),
+    "drivers_none": (
+        "The brief has no figures to compute with.",
+        "브리프에 계산할 수 있는 수치가 없음.",
+    ),
     "charts_title": ("Tables computed from the brief: {topic}", "브리프로 계산한 표: {topic}"),
     "charts_none": (
         "Nothing can be computed yet. Give a price and the customers or units of each year; unit"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from aigenflow.templates.arithmetic import (
+from aigenflow.core.arithmetic import (
     format_number,
     format_percent,
     growth,
     percent_shares,
     ratio,
 )
+from aigenflow.core.markdown import clean, clean_cell, render_table
 from aigenflow.templates.assessment import (
     SUMMARY_SECTION,
     Job,
@@ -27,7 +28,7 @@ from aigenflow.templates.assessment import (
     weight_of,
 )
 from aigenflow.templates.figures import YearFigures, at_volume
-from aigenflow.templates.tables import clean, clean_cell, fill_table, render_table
+from aigenflow.templates.tables import fill_table
 from aigenflow.templates.wording import (
     canvas_blocks,
     pestel_questions,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aigenflow.core import arithmetic
+from aigenflow.core.arithmetic import format_money, format_number, format_percent
 from aigenflow.core.models import Language
 from aigenflow.core.quantities import parse_quantity
-from aigenflow.templates import arithmetic
-from aigenflow.templates.arithmetic import format_money, format_number, format_percent
 
 amounts = st.decimals(min_value=0, max_value=Decimal(10) ** 15, places=2)
 positive = st.decimals(min_value=1, max_value=Decimal(10) ** 12, places=2)
