@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from aigenflow.core.errors import (
     RateLimitedError,
     ServerFaultError,
 )
-from aigenflow.core.events import ignore_event
+from aigenflow.core.events import Event, Warned, ignore_event
 from aigenflow.core.models import (
     AgentRequest,
     AgentType,
@@ -30,6 +31,7 @@ from aigenflow.core.models import (
 )
 from aigenflow.engine.local import LocalEngine, LocalSession
 from aigenflow.engine.models import SessionSpec
+from aigenflow.monitoring.budget import RingFencedError
 from aigenflow.pipeline import phase1_framing, phase2_research
 from aigenflow.pipeline.base import PhaseContext, run_phase
 from aigenflow.pipeline.orchestrator import task_titles
@@ -45,6 +47,7 @@ class ScriptedAsker:
     def __init__(self, **script: GatewayResponse | Exception) -> None:
         self._script = script
         self.asked: dict[str, AgentRequest] = {}
+        self.discarded: list[GatewayResponse] = []
 
     def expecting(
         self, requests: int
@@ -58,6 +61,23 @@ class ScriptedAsker:
         if isinstance(outcome, Exception):
             raise outcome
         return Answer(response=outcome, route=route)
+
+    async def discard(self, response: GatewayResponse) -> None:
+        self.discarded.append(response)
+
+
+class PoorAsker(ScriptedAsker):
+    """Answers what needs no search and at most ``room`` tokens; the rest is kept for later."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    async def ask(self, request: AgentRequest, fit: Fit) -> Answer:
+        searches = request.web_search and request.agent is not AgentType.PERPLEXITY
+        if searches or request.max_output_tokens > self._room:
+            raise RingFencedError("no room", hint="raise it")
+        return await super().ask(request, fit)
 
 
 @pytest.fixture
@@ -95,7 +115,7 @@ async def test_a_task_hears_its_phase_and_all_earlier_ones(session: LocalSession
     await run_phase(phase2_research.PHASE, records, a_run(session, asker))
     heard = {d.id: d.text for d in asker.asked["validate"].context}
     assert heard["phase1.brainstorm"] == "it grows [#1]"
-    assert heard["sources"].startswith("[#1] ")
+    assert heard["sources"].startswith("- id: [#1]\n")
     assert {d.id for d in asker.asked["deep_search"].context} == {
         "assignment",
         "sources",
@@ -126,6 +146,39 @@ async def test_one_task_that_fails_does_not_lose_the_other(session: LocalSession
     again = ScriptedAsker()
     await run_phase(phase2_research.PHASE, (), a_run(session, again))
     assert set(again.asked) == {"deep_search"}
+
+
+async def test_research_gives_way_to_what_is_kept_for_writing(session: LocalSession) -> None:
+    """Asked for less until it fits: said once for each task, and kept in its record."""
+    told: list[Event] = []
+    asker = PoorAsker(room=4_000)
+    run = replace(a_run(session, asker), on_event=told.append)
+    searched, checked = await run_phase(phase2_research.PHASE, (), run)
+    shorter = "an answer of at most 4000 tokens instead of 8000"
+    assert searched.omissions == ("no web search", shorter)
+    assert checked.omissions == (shorter,)
+    assert not asker.asked["deep_search"].web_search
+    warnings = [event.message for event in told if isinstance(event, Warned)]
+    assert len(warnings) == 2
+    assert any("deep_search gave up: no web search; " in warning for warning in warnings)
+
+
+async def test_a_smaller_answer_is_not_asked_for_again(session: LocalSession) -> None:
+    """What was answered in a smaller form is done, also when there is money again."""
+    await run_phase(phase2_research.PHASE, (), a_run(session, PoorAsker(room=4_000)))
+    rich = ScriptedAsker()
+    searched, _checked = await run_phase(phase2_research.PHASE, (), a_run(session, rich))
+    assert searched.omissions
+    assert rich.asked == {}
+
+
+async def test_a_run_stops_where_the_smallest_form_does_not_fit(session: LocalSession) -> None:
+    """Nothing is written, the refusal says why, and with money the same session goes on."""
+    with pytest.raises(RingFencedError):
+        await run_phase(phase2_research.PHASE, (), a_run(session, PoorAsker(room=1_499)))
+    assert session.records() == ()
+    records = await run_phase(phase2_research.PHASE, (), a_run(session, ScriptedAsker()))
+    assert [record.omissions for record in records] == [(), ()]
 
 
 async def test_only_pauses_make_a_pause(session: LocalSession) -> None:

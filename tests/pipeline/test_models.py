@@ -36,7 +36,15 @@ def test_the_five_phases_are_those_of_the_specification() -> None:
     ] == [
         (1, "framing", [("chatgpt", "brainstorm"), ("claude", "validate")]),
         (2, "research", [("gemini", "deep_search"), ("perplexity", "fact_check")]),
-        (3, "strategy", [("chatgpt", "swot_analysis"), ("claude", "narrative")]),
+        (
+            3,
+            "strategy",
+            [
+                ("chatgpt", "swot_analysis"),
+                ("claude", "narrative"),
+                ("chatgpt", "financial_model"),
+            ],
+        ),
         (
             4,
             "writing",
@@ -49,3 +57,4 @@ def test_the_five_phases_are_those_of_the_specification() -> None:
         ),
     ]
     assert names(PHASES[1]) == [["deep_search", "fact_check"]]
+    assert names(PHASES[2]) == [["swot_analysis"], ["narrative", "financial_model"]]

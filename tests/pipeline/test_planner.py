@@ -199,7 +199,7 @@ async def test_a_cached_answer_is_heard_by_the_next_question() -> None:
     heard = rehearsal.questions[5, "polish"].request.context
     texts = " ".join(document.text for document in heard)
     assert all(f"The words of {task}." in texts for task in TASKS[:-1])
-    assert made.count(Supply.CACHED) == 12
+    assert made.count(Supply.CACHED) == 13
     assert made.live.expected == made.live.worst == 0
     assert made.live.expected_seconds == 0
 
@@ -252,7 +252,7 @@ async def test_offline_nothing_is_bought() -> None:
         raise AssertionError("looked up")
 
     made, _rehearsal = await plan(never, cast=Cast(routes=routes, fallbacks={}))
-    assert made.count(Supply.OFFLINE) == 12
+    assert made.count(Supply.OFFLINE) == 13
     assert made.live.expected == made.live.worst == ZERO
     assert [total.mode for total in made.totals] == [ServedFrom.LIVE]
 
@@ -340,7 +340,7 @@ async def test_a_discount_is_only_offered_where_its_rate_is_published() -> None:
     }
     by_mode = {total.mode: total for total in made.totals}
     live, batch = by_mode[ServedFrom.LIVE], by_mode[ServedFrom.BATCH]
-    assert (live.calls, by_mode[ServedFrom.FLEX].calls, batch.calls) == (12, 3, 10)
+    assert (live.calls, by_mode[ServedFrom.FLEX].calls, batch.calls) == (13, 4, 10)
     assert live.expected is not None
     assert batch.expected is not None
     assert live.expected / 2 <= batch.expected < live.expected
@@ -530,10 +530,10 @@ def test_budgets_are_told_by_expected_and_by_worst_case(
 
 
 def test_research_may_not_take_what_is_kept_for_writing() -> None:
-    """With nine tenths ring-fenced, one dollar of research does not fit into a cap of nine."""
+    """With nine tenths ring-fenced, a dollar of research does not fit: it is cut short."""
     seen = outlook(account("9"), RUN, Decimal("0.9"))
     assert seen.exceeded
-    assert seen.refused == "brainstorm"
+    assert (seen.cut_short, seen.refused) == ("brainstorm", "")
 
 
 def test_a_run_from_the_cache_fits_into_a_budget_that_is_used_up() -> None:

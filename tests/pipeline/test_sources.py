@@ -74,10 +74,3 @@ def test_the_document_lists_what_it_cites_and_reports_what_it_cannot_resolve() -
     text = "see [2] and [9], but [1](https://x.example) is a link"
     assert [(n, c.url) for n, c in cited(text, sources)] == [(2, B.url)]
     assert unresolved(text, sources) == (9,)
-
-
-def test_the_list_of_sources_shows_number_title_address_date_and_quote() -> None:
-    """What the writers hear of each source."""
-    dated = Citation(url="https://a.example", title="A", date="2026-01-02", quote="it grows")
-    text = number_sources([a_record(2, "deep_search", "[1]", dated)]).as_text()
-    assert text == '[1] A — https://a.example (2026-01-02)\n    "it grows"'

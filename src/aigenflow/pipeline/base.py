@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from gettext import gettext as _
 from typing import Protocol
 
@@ -21,20 +21,32 @@ from aigenflow.core.errors import (
     PhaseFailedError,
     RateLimitedError,
 )
-from aigenflow.core.events import ContextShortened, OnEvent, PhaseStarted, TaskFinished
+from aigenflow.core.events import (
+    ContextShortened,
+    OnEvent,
+    PhaseStarted,
+    TaskFinished,
+    Warned,
+)
 from aigenflow.core.markers import as_shared
 from aigenflow.core.models import (
     AgentRequest,
     ContextDocument,
     ContextKind,
+    GatewayResponse,
     Language,
     Route,
     what_matters,
 )
 from aigenflow.engine.models import SessionSpec, StepRecord, digest
 from aigenflow.engine.runner import Runner, Step
+from aigenflow.monitoring.budget import RingFencedError
+from aigenflow.pipeline.cleaning import LINK_REMOVED, Addresses, clean_text
 from aigenflow.pipeline.context import fit_request
+from aigenflow.pipeline.economies import smaller_requests
+from aigenflow.pipeline.evidence import as_records, gather_evidence
 from aigenflow.pipeline.models import Phase, Task
+from aigenflow.pipeline.scheduling import ALL_LIVE, Schedule
 from aigenflow.pipeline.sources import number_sources
 from aigenflow.templates.models import Outline
 from aigenflow.templates.prompt_library import PromptLibrary, PromptVariables
@@ -56,10 +68,18 @@ class Asker(Protocol):
         """One whole answer to the request, cut by ``fit`` to the model that is asked."""
         ...
 
+    async def discard(self, response: GatewayResponse) -> None:
+        """Say of an answer that was given that it is not used after all."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseContext:
-    """What every phase of a run needs."""
+    """What every phase of a run needs.
+
+    ``added`` is heard beside the answers, and those to the tasks ``silent`` are not heard: what
+    was added says the same. ``revisions`` is how often the finished text may be written anew.
+    """
 
     runner: Runner
     asker: Asker
@@ -68,6 +88,11 @@ class PhaseContext:
     titles: Mapping[str, str]
     clock: Clock
     on_event: OnEvent
+    formats: Sequence[str] = ()
+    added: tuple[ContextDocument, ...] = ()
+    silent: frozenset[str] = frozenset()
+    revisions: int = 0
+    schedule: Schedule = ALL_LIVE
 
     @property
     def spec(self) -> SessionSpec:
@@ -110,6 +135,7 @@ def build_request(
 ) -> AgentRequest:
     """The question that ``task`` asks, with everything it hears."""
     spec = run.spec
+    manner = run.schedule.manner_of(task.name, run.clock.now())
     own_phase = set(task.reads)
     heard = [r for r in earlier if r.phase < phase or r.task in own_phase]
     context = _context(heard, run)
@@ -138,6 +164,8 @@ def build_request(
         web_search=task.web_search,
         language=spec.language,
         session=spec.session,
+        processing=manner.processing,
+        complete_by=manner.complete_by,
     )
 
 
@@ -203,8 +231,34 @@ async def _ask(request: AgentRequest, step: Step, run: PhaseContext) -> StepReco
             run.on_event(ContextShortened(phase=step.phase, task=step.task, omissions=omissions))
         return fitted.request
 
-    answer = await run.asker.ask(request, fit)
-    return _record(answer, request, step, omissions, run)
+    answer, given_up = await _ask_for_what_is_left(request, fit, run)
+    return _record(answer, request, step, (*given_up, *omissions), run)
+
+
+async def _ask_for_what_is_left(
+    request: AgentRequest, fit: Fit, run: PhaseContext
+) -> tuple[Answer, tuple[str, ...]]:
+    """The answer, and what was given up so that the money of later phases was not touched.
+
+    Raises :class:`~aigenflow.monitoring.budget.RingFencedError` where nothing smaller fits either.
+    """
+    try:
+        return await run.asker.ask(request, fit), ()
+    except RingFencedError as error:
+        refused = error
+    for smaller in smaller_requests(request, run.asker.cast.routes[request.agent]):
+        try:
+            answer = await run.asker.ask(smaller.request, fit)
+        except RingFencedError as error:
+            refused = error
+            continue
+        message = _(
+            "The rest of the budget is kept for writing and review, so {task} gave up: {what}."
+        )
+        what = "; ".join(smaller.given_up)
+        run.on_event(Warned(message=message.format(task=request.task, what=what)))
+        return answer, smaller.given_up
+    raise refused
 
 
 def _record(
@@ -243,12 +297,14 @@ def _context(heard: Sequence[StepRecord], run: PhaseContext) -> tuple[ContextDoc
             )
         )
     sources = number_sources(heard)
-    if sources.citations:
+    evidence = gather_evidence(heard)
+    allowed = Addresses.of(evidence, run.spec.brief, run.spec.topic)
+    if evidence:
         documents.append(
             ContextDocument(
                 id="sources",
                 title="번호가 붙은 출처" if korean else "Numbered sources",
-                text=as_shared(sources.as_text()),
+                text=as_records(evidence),
                 kind=ContextKind.SOURCES,
             )
         )
@@ -256,11 +312,19 @@ def _context(heard: Sequence[StepRecord], run: PhaseContext) -> tuple[ContextDoc
         ContextDocument(
             id=f"phase{record.phase}.{record.task}",
             title=run.titles.get(record.task, record.task),
-            text=as_shared(sources.texts[record.phase, record.task]),
+            text=_heard(sources.texts[record.phase, record.task], allowed),
         )
         for record in heard
+        if record.task not in run.silent
     )
-    return tuple(documents)
+    added = (replace(each, text=_heard(each.text, allowed)) for each in run.added)
+    return (*documents, *added)
+
+
+def _heard(text: str, allowed: Addresses) -> str:
+    """A colleague's answer as others hear it: nothing in it leads to where no source is."""
+    cleaned, _removals = clean_text(text, allowed, gap=LINK_REMOVED)
+    return as_shared(cleaned)
 
 
 def _assignment(spec: SessionSpec, korean: bool) -> ContextDocument:

@@ -11,7 +11,8 @@ from aigenflow.core.models import AgentType, Language
 class Task:
     """One question of a phase.
 
-    ``reads`` names the tasks of the same phase it waits for; every earlier phase is heard anyway.
+    ``reads`` names the tasks of the same phase it waits for, or that were done before; every
+    earlier phase is heard anyway.
     """
 
     name: str
@@ -37,11 +38,14 @@ class Phase:
 
     def waves(self) -> tuple[tuple[Task, ...], ...]:
         """The tasks in groups; those of one group do not need each other and run together."""
+        own = {task.name for task in self.tasks}
         done: set[str] = set()
         waves: list[tuple[Task, ...]] = []
         while len(done) < len(self.tasks):
             ready = tuple(
-                task for task in self.tasks if task.name not in done and done.issuperset(task.reads)
+                task
+                for task in self.tasks
+                if task.name not in done and done.issuperset(own.intersection(task.reads))
             )
             if not ready:
                 raise ValueError(f"the tasks of phase {self.number} wait for each other")

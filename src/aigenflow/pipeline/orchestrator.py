@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from gettext import gettext as _
 from pathlib import Path
@@ -13,7 +14,7 @@ from aigenflow.core.errors import AigenflowError
 from aigenflow.core.events import RunFinished, RunStarted
 from aigenflow.core.markers import renumber
 from aigenflow.core.models import AgentType, Backend, DocumentType, Language, ServedFrom
-from aigenflow.engine.models import StepRecord
+from aigenflow.engine.models import SessionSpec, StepRecord
 from aigenflow.export.markdown import DocumentParts, assemble, headings
 from aigenflow.pipeline import (
     phase1_framing,
@@ -23,7 +24,22 @@ from aigenflow.pipeline import (
     phase5_review,
 )
 from aigenflow.pipeline.base import PhaseContext, run_phase
+from aigenflow.pipeline.cleaning import Addresses, Removal, RemovalKind, clean_text
+from aigenflow.pipeline.evidence import EVIDENCE_FILE, as_jsonl, gather_evidence
+from aigenflow.pipeline.facts import FACTS_FILE, as_yaml, count_origins, trace_facts
+from aigenflow.pipeline.financials import (
+    AGAIN,
+    Financials,
+    ask_again,
+    with_figures,
+    with_model,
+    with_tables,
+    work_out,
+)
+from aigenflow.pipeline.publishing import export_beside
+from aigenflow.pipeline.quality import REVISIONS, Edition, Judged, improve, inputs_for
 from aigenflow.pipeline.sources import Sources, cited, number_sources, unresolved
+from aigenflow.quality.models import Inputs
 
 PHASES = (
     phase1_framing.PHASE,
@@ -43,7 +59,8 @@ _POLISH_MUST_KEEP = 0.8
 
 def task_titles(language: Language) -> dict[str, str]:
     """What each task's result is called, by task."""
-    return {task.name: task.title(language) for phase in PHASES for task in phase.tasks}
+    tasks = (*(task for phase in PHASES for task in phase.tasks), AGAIN, *REVISIONS)
+    return {task.name: task.title(language) for task in tasks}
 
 
 async def run_pipeline(
@@ -60,26 +77,101 @@ async def run_pipeline(
         RunStarted(session=spec.session, topic=spec.topic, routes=routes, notices=(*notices,))
     )
     try:
-        records = await _run_phases(run)
+        records = await run_phases(run)
+        financials = work_out(records, spec.language)
+        judged = await _best_edition(records, financials, run)
     except AigenflowError as error:
         run.runner.stopped(error.message, error.hint)
         raise
+    records, edition = judged.records, judged.edition
     sources = number_sources(records)
-    body, remarks = choose_body(records, sources, [s.heading for s in run.outline.sections])
-    remarks = (*remarks, *_remark_on_markers(records, sources, body))
-    name = f"{FILE_NAMES[spec.document_type]}.md"
+    body, figures = with_figures(edition.body, financials, run.outline)
+    remarks = (*edition.remarks, *figures.remarks, *judged.remarks)
+    name = document_name(spec)
     document = _document(body, records, sources, run)
+    documents = {
+        name: document.encode(),
+        FACTS_FILE: as_yaml(edition.facts),
+        **financials.files(),
+        **figures.files,
+    }
+    exports = await export_beside(documents, name, spec, run.formats)
+    judged = judged.with_files(exports.files, exports.failures)
     told = (*notices, *warnings, *remarks)
-    metadata = describe_run(records, sources, body, told, run)
-    folder = run.runner.publish({name: document.encode()}, metadata)
+    metadata = describe_run(records, sources, body, told, run) | {
+        "removed_links": list(edition.removed_links),
+        "facts": count_origins(edition.facts),
+        **financials.describe(),
+        **judged.describe(),
+    }
+    folder = run.runner.publish(
+        {**documents, **exports.files, **judged.files()},
+        metadata,
+        {EVIDENCE_FILE: as_jsonl(gather_evidence(records))},
+    )
     run.on_event(RunFinished(session=spec.session, folder=folder.parent, document=folder / name))
+    exports.check(spec, folder.parent)
     return folder / name
 
 
-async def _run_phases(run: PhaseContext) -> tuple[StepRecord, ...]:
+async def _best_edition(
+    records: Sequence[StepRecord], financials: Financials, run: PhaseContext
+) -> Judged:
+    """The text of the document, judged, and revised where that helps."""
+    wanted = [section.heading for section in run.outline.sections]
+    text, remarks = choose_body(records, number_sources(records), wanted)
+    if remarks:  # the draft is the document, and polishing was for nothing
+        [polished] = [record for record in records if record.task == "polish"]
+        await run.asker.discard(polished.response)
+    ai_written = not _is_offline(records)
+
+    def edit(text: str, records: Sequence[StepRecord]) -> Edition:
+        return _edition(text, records, financials, run)
+
+    def inputs_of(edition: Edition) -> Inputs:
+        evidence = gather_evidence(records)
+        return inputs_for(edition, evidence, financials.as_json(), run, ai_written=ai_written)
+
+    first = edit(text, records)
+    return await improve(
+        replace(first, remarks=(*remarks, *first.remarks)),
+        edit,
+        inputs_of,
+        records,
+        with_model(records, run) if ai_written else replace(run, revisions=0),
+    )
+
+
+def _edition(
+    text: str, records: Sequence[StepRecord], financials: Financials, run: PhaseContext
+) -> Edition:
+    """``text`` with computed tables, without foreign addresses, and what its figures rest on."""
+    spec = run.spec
+    sources, evidence = number_sources(records), gather_evidence(records)
+    body, unplaced = with_tables(text, financials, run.outline)
+    body, removals = clean_text(body, Addresses.of(evidence, spec.brief, spec.topic))
+    return Edition(
+        body=body,
+        document=_document(body, records, sources, run),
+        facts=trace_facts(body, evidence, spec.brief, financials.lines(), topic=spec.topic),
+        remarks=(*_remark_on_markers(records, sources, body), *_remark_on(removals), *unplaced),
+        removed_links=tuple(each.text for each in removals if each.kind is not RemovalKind.HTML),
+    )
+
+
+def document_name(spec: SessionSpec) -> str:
+    """What the document of a session is called."""
+    return f"{FILE_NAMES[spec.document_type]}.md"
+
+
+async def run_phases(run: PhaseContext) -> tuple[StepRecord, ...]:
+    """Do every task that is not done. Who writes hears the model computed from the strategy."""
     records: tuple[StepRecord, ...] = ()
     for phase in PHASES:
         records += await run_phase(phase, records, run)
+        if phase is phase3_strategy.PHASE:
+            records += await ask_again(phase, records, run)
+            run = with_model(records, run)
     return records
 
 
@@ -138,6 +230,23 @@ def _remark_on_markers(
             numbers=", ".join(str(number) for number in invented)
         ),
     )
+
+
+def _remark_on(removals: Sequence[Removal]) -> tuple[str, ...]:
+    links = [each.text for each in removals if each.kind is not RemovalKind.HTML]
+    elements = [each.text for each in removals if each.kind is RemovalKind.HTML]
+    remarks = []
+    if links:
+        remarks.append(
+            _("Addresses that no agent returned as a source were removed: {addresses}").format(
+                addresses=", ".join(links)
+            )
+        )
+    if elements:
+        remarks.append(
+            _("HTML was removed from the text: {elements}").format(elements=", ".join(elements))
+        )
+    return tuple(remarks)
 
 
 def describe_run(

@@ -8,6 +8,7 @@ cut, come on top.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from aigenflow.agents.metering import (
     may_search,
     output_limit,
 )
+from aigenflow.core.canonical import fingerprint
 from aigenflow.core.clock import Clock
 from aigenflow.core.events import ignore_event
 from aigenflow.core.models import (
@@ -29,8 +31,11 @@ from aigenflow.core.models import (
     Backend,
     DocumentType,
     Language,
+    Processing,
+    ProcessingChoice,
     Route,
     ServedFrom,
+    what_matters,
 )
 from aigenflow.engine.models import StepRecord
 from aigenflow.gateway.limits import count_bytes
@@ -52,10 +57,11 @@ from aigenflow.monitoring.models import (
 )
 from aigenflow.monitoring.price_book import PriceBook
 from aigenflow.monitoring.tracker import TokenTracker
-from aigenflow.pipeline.base import PhaseContext, run_phase
+from aigenflow.pipeline.base import PhaseContext
 from aigenflow.pipeline.context import BYTES_PER_TOKEN
 from aigenflow.pipeline.models import Phase
-from aigenflow.pipeline.orchestrator import PHASES, task_titles
+from aigenflow.pipeline.orchestrator import PHASES, run_phases, task_titles
+from aigenflow.pipeline.quality import rehearse_revisions
 from aigenflow.pipeline.rehearsal import (
     CalibrationOf,
     Length,
@@ -64,13 +70,9 @@ from aigenflow.pipeline.rehearsal import (
     expected_length,
     usual_lengths,
 )
+from aigenflow.pipeline.scheduling import ALL_LIVE, Schedule, can_be, live_seconds
 from aigenflow.templates.models import Outline
 from aigenflow.templates.prompt_library import PromptLibrary
-
-START_S = 5.0
-SEARCH_S = 10.0
-TOKENS_PER_SECOND = 60.0
-"""An answer is expected to take its start, its search, and its tokens at this rate."""
 
 FLEX_WAIT_S = 300.0
 BATCH_S = 7 * 60.0
@@ -80,19 +82,20 @@ WORST_FLEX_S = 15 * 60.0
 WORST_BATCH_S = 24 * 3600.0
 """The limits that providers publish for flex and batch."""
 
-MODES: Mapping[ServedFrom, frozenset[Backend]] = {
-    ServedFrom.LIVE: frozenset(Backend),
-    ServedFrom.FLEX: frozenset({Backend.OPENAI, Backend.GEMINI}),
-    ServedFrom.BATCH: frozenset({Backend.ANTHROPIC, Backend.OPENAI, Backend.GEMINI}),
-}
-"""Which back-ends serve a mode at all; whether it is cheaper, the price table says."""
+MODES = (ServedFrom.LIVE, ServedFrom.FLEX, ServedFrom.BATCH)
+"""What a run can be bought at."""
 
 
 class Supply(StrEnum):
-    """Where an answer would come from: an earlier session, the cache, a provider, or our rules."""
+    """Where an answer would come from.
+
+    An earlier session, the cache, a provider (``SHARED``: bought once, by an earlier document of
+    the same list), or our rules.
+    """
 
     KEPT = "kept"
     CACHED = "cached"
+    SHARED = "shared"
     BOUGHT = "bought"
     OFFLINE = "offline"
 
@@ -143,7 +146,8 @@ class TaskPlan:
 
     ``key_known`` is false where the question depends on answers that nobody has given yet.
     ``offers`` are empty where nothing is bought; ``saved`` is what the cache saves at the live
-    price. Tokens of an answer that is there already are those it was bought with.
+    price. Tokens of an answer that is there already are those it was bought with. ``processing``
+    is how the run would buy it.
     """
 
     phase: int
@@ -162,6 +166,7 @@ class TaskPlan:
     searches: int = 0
     max_searches: int = 0
     offers: tuple[Offer, ...] = ()
+    processing: Processing = Processing.LIVE
     price_source: RateSource | None = None
     price_is_estimate: bool = False
     cliffs: tuple[Cliff, ...] = ()
@@ -172,6 +177,14 @@ class TaskPlan:
         """The offer in ``mode``, else the live one; ``None`` where nothing is bought."""
         by_mode = {offer.mode: offer for offer in self.offers}
         return by_mode.get(mode, by_mode.get(ServedFrom.LIVE))
+
+    @property
+    def chosen(self) -> Offer | None:
+        """The offer that the run would take; flex can be refused, and then costs the live price."""
+        offer, live = self.offer(ServedFrom(self.processing.value)), self.offer(ServedFrom.LIVE)
+        if offer is None or live is None or offer.mode is not ServedFrom.FLEX:
+            return offer
+        return replace(offer, worst=live.worst)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,11 +203,28 @@ class ModeTotal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenTotal:
+    """The run as it would be made: every call bought as ``processing`` and the deadline say.
+
+    ``calls`` counts them by the way they are bought.
+    """
+
+    choice: ProcessingChoice
+    deadline: datetime | None
+    calls: Mapping[str, int]
+    expected: Decimal | None
+    worst: Decimal | None
+    expected_seconds: float
+    worst_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetOutlook:
     """One budget before the run, and whether the run fits into what is left of it.
 
     ``refused`` names the task whose worst case would find no room, if all before it cost what is
-    expected: there the run would stop.
+    expected: there the run would stop. From ``cut_short`` on, research would be asked for less,
+    so that the rest is left for writing and review.
     """
 
     kind: BudgetKind
@@ -206,11 +236,16 @@ class BudgetOutlook:
     exceeded: bool
     worst_exceeded: bool
     refused: str = ""
+    cut_short: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run would do and cost. ``notices`` say who plays whom."""
+    """What a run would do and cost. ``notices`` say who plays whom.
+
+    ``revisions`` is how often the document may be written anew where it fails its quality gates,
+    and ``revisions_worst`` what that costs at most: it is in no total.
+    """
 
     topic: str
     document_type: DocumentType
@@ -220,11 +255,14 @@ class Plan:
     totals: tuple[ModeTotal, ...]
     budgets: tuple[BudgetOutlook, ...]
     saved: Decimal
+    chosen: ChosenTotal
     notices: tuple[str, ...] = ()
+    revisions: int = 0
+    revisions_worst: Decimal | None = ZERO
 
     @property
     def live(self) -> ModeTotal:
-        """The run as ``aigenflow run`` makes it."""
+        """The run with everything at the full price."""
         return self.totals[0]
 
     @property
@@ -289,8 +327,14 @@ async def make_plan(
     outline: Outline,
     clock: Clock,
     notices: tuple[str, ...] = (),
+    bought: set[str] | None = None,
+    schedule: Schedule = ALL_LIVE,
+    revisions: int = 0,
 ) -> Plan:
     """Rehearse the run and work out what it costs.
+
+    ``bought`` names the questions that other documents buy, which the cache then answers here;
+    those bought here are added. ``schedule`` says how answers would be bought.
 
     Raises what stops a run before its first call: a broken template, a brief that no model of the
     cast can take (:class:`~aigenflow.core.errors.PhaseFailedError`).
@@ -304,15 +348,18 @@ async def make_plan(
         titles=task_titles(spec.language),
         clock=clock,
         on_event=ignore_event,
+        revisions=revisions,
     )
-    records = await _play(run)
+    records = await run_phases(run)
     questions = rehearsal.questions
     tasks = tuple(
-        plan_task(phase, record, questions.get((record.phase, record.task)), known)
+        plan_task(phase, record, questions.get((record.phase, record.task)), known, bought)
         for phase in PHASES
         for record in records
         if record.phase == phase.number
     )
+    tasks = as_scheduled(tasks, schedule, clock.now())
+    revised = await _plan_revisions(records, rehearsal, run, known) if _has_ai(tasks) else ()
     return Plan(
         topic=spec.topic,
         document_type=spec.document_type,
@@ -322,22 +369,40 @@ async def make_plan(
         totals=total_by_mode(tasks, PHASES),
         budgets=tuple(outlook(account, tasks, known.ring_fence) for account in known.accounts),
         saved=sum((task.saved for task in tasks), ZERO),
+        chosen=total_as_chosen(tasks, PHASES, schedule),
         notices=notices,
+        revisions=len(revised),
+        revisions_worst=add_amounts(task.offers[0].worst for task in revised if task.offers),
     )
 
 
-async def _play(run: PhaseContext) -> tuple[StepRecord, ...]:
-    records: tuple[StepRecord, ...] = ()
-    for phase in PHASES:
-        records += await run_phase(phase, records, run)
-    return records
+def _has_ai(tasks: Iterable[TaskPlan]) -> bool:
+    return any(task.supply is not Supply.OFFLINE for task in tasks)
+
+
+async def _plan_revisions(
+    records: Sequence[StepRecord], rehearsal: Rehearsal, run: PhaseContext, known: Knowledge
+) -> tuple[TaskPlan, ...]:
+    """The revisions that may follow. What they would revise is not known, nor how long it is."""
+    plans = []
+    for record in await rehearse_revisions(records, run):
+        question = rehearsal.questions.get((record.phase, record.task))
+        if question is not None:
+            longest = question.request.max_output_tokens
+            question = replace(question, answer=None, key_known=False, guessed=longest)
+        plans.append(plan_task(PHASES[-1], record, question, known))
+    return tuple(plans)
 
 
 # Costs of one task
 
 
 def plan_task(
-    phase: Phase, record: StepRecord, question: Question | None, known: Knowledge
+    phase: Phase,
+    record: StepRecord,
+    question: Question | None,
+    known: Knowledge,
+    bought: set[str] | None = None,
 ) -> TaskPlan:
     """What one task takes; without a question it keeps the result of an earlier session."""
     if question is None:
@@ -365,7 +430,19 @@ def plan_task(
             output_tokens=question.answer.output_tokens,
             saved=avoided_by_cache(question.answer, known.rates(route, ServedFrom.LIVE)),
         )
+    if bought is not None:
+        name = _name_of(question)
+        if name in bought:
+            return replace(asked, supply=Supply.SHARED)
+        bought.add(name)
     return _purchase(asked, question, known)
+
+
+def _name_of(question: Question) -> str:
+    """The same for questions that the cache takes for the same."""
+    route = question.route
+    reached = [route.actor, route.backend, route.model, route.base_url or ""]
+    return fingerprint({"asked": what_matters(question.request), "of": reached})
 
 
 def _kept(phase: Phase, record: StepRecord) -> TaskPlan:
@@ -386,7 +463,13 @@ def _kept(phase: Phase, record: StepRecord) -> TaskPlan:
 
 def _purchase(asked: TaskPlan, question: Question, known: Knowledge) -> TaskPlan:
     request, route = question.request, question.route
-    rates = {mode: rate for mode in MODES if (rate := _published(route, mode, known))}
+    finds = may_search(request, route)
+    rates = {
+        mode: rate
+        for mode in MODES
+        if can_be(Processing(mode.value), route, searches=finds)
+        and (rate := _published(route, mode, known))
+    }
     live = rates.get(ServedFrom.LIVE)
     expected = _expected(question, known, live)
     most = foresee(_at_its_longest(question), route, live).input_tokens * WORST_INPUT_FACTOR
@@ -413,8 +496,6 @@ def _purchase(asked: TaskPlan, question: Question, known: Knowledge) -> TaskPlan
 
 def _published(route: Route, mode: ServedFrom, known: Knowledge) -> Rates | None:
     """The rates of a mode; of a discounted one only where they are not the full price again."""
-    if route.backend not in MODES[mode]:
-        return None
     rates = known.rates(route, mode)
     if mode is not ServedFrom.LIVE and rates is not None and rates.estimate:
         return None
@@ -448,8 +529,8 @@ def _offer(mode: ServedFrom, question: Question, known: Knowledge, rates: Rates 
     """One mode's price; its worst case is what a run would set aside before the call."""
     expected = _expected(question, known, rates)
     worst = foresee(_at_its_longest(question), question.route, rates).worst
-    search_s = SEARCH_S if may_search(question.request, question.route) else 0.0
-    live_s = START_S + search_s + expected.output_tokens / TOKENS_PER_SECOND
+    searches = may_search(question.request, question.route)
+    live_s = live_seconds(expected.output_tokens, searches=searches)
     expected_s, worst_s = {
         ServedFrom.FLEX: (FLEX_WAIT_S + live_s, WORST_FLEX_S),
         ServedFrom.BATCH: (BATCH_S, WORST_BATCH_S),
@@ -490,24 +571,55 @@ def total_by_mode(tasks: Sequence[TaskPlan], phases: Sequence[Phase]) -> tuple[M
     )
 
 
-def _mode_total(mode: ServedFrom, tasks: Sequence[TaskPlan], phases: Sequence[Phase]) -> ModeTotal:
-    offers = {task.task: offer for task in tasks if (offer := task.offer(mode))}
-    waves = [
-        [offers[task.name] for task in wave if task.name in offers]
-        for phase in phases
-        for wave in phase.waves()
-    ]
-    return ModeTotal(
-        mode=mode,
-        calls=sum(offer.mode is mode for offer in offers.values()),
-        expected=_sum(offer.expected for offer in offers.values()),
-        worst=_sum(offer.worst for offer in offers.values()),
+def as_scheduled(
+    tasks: Sequence[TaskPlan], schedule: Schedule, now: datetime
+) -> tuple[TaskPlan, ...]:
+    """The tasks with the way each would be bought, if the run began now."""
+    ways = schedule.choose(schedule.only({task.task for task in tasks if task.offers}), now)
+    return tuple(
+        replace(task, processing=ways.get(task.task, Processing.LIVE)) for task in tasks
+    )
+
+
+def total_as_chosen(
+    tasks: Sequence[TaskPlan], phases: Sequence[Phase], schedule: Schedule
+) -> ChosenTotal:
+    """The run with every call bought in its own way."""
+    offers = {task.task: offer for task in tasks if (offer := task.chosen)}
+    waves = _in_waves(offers, phases)
+    return ChosenTotal(
+        choice=schedule.choice,
+        deadline=schedule.deadline,
+        calls=dict(Counter(task.processing.value for task in tasks if task.offers)),
+        expected=add_amounts(offer.expected for offer in offers.values()),
+        worst=add_amounts(offer.worst for offer in offers.values()),
         expected_seconds=sum(max((o.expected_seconds for o in w), default=0) for w in waves),
         worst_seconds=sum(max((o.worst_seconds for o in w), default=0) for w in waves),
     )
 
 
-def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
+def _in_waves(offers: Mapping[str, Offer], phases: Sequence[Phase]) -> list[list[Offer]]:
+    return [
+        [offers[task.name] for task in wave if task.name in offers]
+        for phase in phases
+        for wave in phase.waves()
+    ]
+
+
+def _mode_total(mode: ServedFrom, tasks: Sequence[TaskPlan], phases: Sequence[Phase]) -> ModeTotal:
+    offers = {task.task: offer for task in tasks if (offer := task.offer(mode))}
+    waves = _in_waves(offers, phases)
+    return ModeTotal(
+        mode=mode,
+        calls=sum(offer.mode is mode for offer in offers.values()),
+        expected=add_amounts(offer.expected for offer in offers.values()),
+        worst=add_amounts(offer.worst for offer in offers.values()),
+        expected_seconds=sum(max((o.expected_seconds for o in w), default=0) for w in waves),
+        worst_seconds=sum(max((o.worst_seconds for o in w), default=0) for w in waves),
+    )
+
+
+def add_amounts(amounts: Iterable[Decimal | None]) -> Decimal | None:
     """Unknown plus anything is unknown."""
     total = ZERO
     for amount in amounts:
@@ -518,20 +630,23 @@ def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 
 def outlook(account: Account, tasks: Sequence[TaskPlan], ring_fence: Decimal) -> BudgetOutlook:
-    """Whether the run fits into a budget, live. Calls of unknown price count nothing there."""
+    """Whether the run fits into a budget. Calls of unknown price count nothing there."""
     window = account.window
     calls = [
         (task, offer)
         for task in tasks
-        if (offer := task.offer(ServedFrom.LIVE)) and window.phase in (None, task.phase)
+        if (offer := task.chosen) and window.phase in (None, task.phase)
     ]
     expected = [(task.phase, offer.expected or ZERO) for task, offer in calls]
     worst = [(task.phase, offer.worst or ZERO) for task, offer in calls]
-    spent, refused = account.spent, ""
+    spent, refused, cut_short = account.spent, "", ""
     for (phase, likely), (_phase, most), (task, _offer) in zip(expected, worst, calls, strict=True):
-        if shortfalls([replace(account, spent=spent)], most, phase, ring_fence):
+        short = shortfalls([replace(account, spent=spent)], most, phase, ring_fence)
+        if short and not short[0].ring_fenced:
             refused = task.task
             break
+        if short:
+            cut_short = cut_short or task.task
         spent += likely
     return BudgetOutlook(
         kind=window.kind,
@@ -543,6 +658,7 @@ def outlook(account: Account, tasks: Sequence[TaskPlan], ring_fence: Decimal) ->
         exceeded=_exceeds(account, expected, ring_fence),
         worst_exceeded=_exceeds(account, worst, ring_fence),
         refused=refused,
+        cut_short=cut_short,
     )
 
 

@@ -18,7 +18,7 @@ from aigenflow.agents.router import Answer, Company, Fit, as_it_is
 from aigenflow.agents.routes import Cast
 from aigenflow.core.models import AgentRequest, Backend, Citation, GatewayResponse, Route
 from aigenflow.engine.models import SessionSpec, StepRecord
-from aigenflow.engine.runner import Step
+from aigenflow.engine.runner import NO_FILES, Step
 from aigenflow.monitoring.cost_calculator import EXPECTED_OUTPUT_SHARE, estimate
 from aigenflow.monitoring.models import Calibration, Totals
 
@@ -111,6 +111,9 @@ class Rehearsal:
             found = stand_in(request, length, self._calibration(route.model))
         return Answer(response=found, route=route)
 
+    async def discard(self, response: GatewayResponse) -> None:
+        """Nothing was bought."""
+
     def recall(self, step: Step) -> StepRecord | None:
         """What the earlier session has, unless it was asked something else."""
         record = self._kept.get((step.phase, step.task))
@@ -128,7 +131,12 @@ class Rehearsal:
     def stopped(self, message: str, hint: str) -> None:
         """Nothing is written."""
 
-    def publish(self, documents: Mapping[str, bytes], metadata: Mapping[str, Any]) -> Path:
+    def publish(
+        self,
+        documents: Mapping[str, bytes],
+        metadata: Mapping[str, Any],
+        side_files: Mapping[str, bytes] = NO_FILES,
+    ) -> Path:
         """A rehearsal has no document."""
         raise NotImplementedError
 

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from aigenflow.core.markers import from_shared, renumber, used_numbers
 from aigenflow.core.models import Citation
 from aigenflow.engine.models import StepRecord
+from aigenflow.pipeline.cleaning import plain_line, usable_address
+
+_TITLE_CHARACTERS = 300
+_QUOTE_CHARACTERS = 2_000
+_DATE_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,29 +29,28 @@ class Sources:
     citations: tuple[Citation, ...]
     texts: Mapping[tuple[int, str], str]
 
-    def as_text(self) -> str:
-        """One line per source: number, title, address, date, and the quoted words below."""
-        return "\n".join(_line(n, citation) for n, citation in enumerate(self.citations, start=1))
-
 
 def number_sources(records: Iterable[StepRecord]) -> Sources:
     """Number the sources of ``records``, which are in order of phases and tasks.
 
     Every agent hears the document's sources as ``[#n]``, because some number sources of their own
     as ``[n]`` even where they were not asked to search. A text that has no sources of its own can
-    only mean the document's, however it writes them.
+    only mean the document's, however it writes them. What is no web page is no source.
     """
     numbers: dict[str, int] = {}
     citations: list[Citation] = []
     texts: dict[tuple[int, str], str] = {}
     for record in records:
         own: dict[int, int] = {}
-        for n, citation in enumerate(record.response.citations, start=1):
+        for n, named in enumerate(record.response.citations, start=1):
+            citation = usable(named)
+            if citation is None:
+                continue
             if citation.url not in numbers:
                 citations.append(citation.model_copy(update={"agent": record.actor}))
                 numbers[citation.url] = len(citations)
             own[n] = numbers[citation.url]
-        text = renumber(record.content, own) if own else record.content
+        text = renumber(record.content, own) if record.response.citations else record.content
         texts[record.phase, record.task] = from_shared(text)
     return Sources(citations=tuple(citations), texts=texts)
 
@@ -63,7 +67,20 @@ def unresolved(text: str, sources: Sources) -> tuple[int, ...]:
     return tuple(n for n in used_numbers(text) if not 1 <= n <= count)
 
 
-def _line(number: int, citation: Citation) -> str:
-    date = f" ({citation.date})" if citation.date else ""
-    quote = f'\n    "{citation.quote}"' if citation.quote else ""
-    return f"[{number}] {citation.title or citation.url} — {citation.url}{date}{quote}"
+def usable(citation: Citation) -> Citation | None:
+    """``citation`` as plain lines of bounded length; ``None`` where it is no web page.
+
+    A title or a quotation is text from that page, so it brings along no address but its own.
+    """
+    url = usable_address(citation.url)
+    if url is None:
+        return None
+    title = citation.title.strip()
+    return citation.model_copy(
+        update={
+            "url": url,
+            "title": "" if title == citation.url else plain_line(title, _TITLE_CHARACTERS),
+            "quote": plain_line(citation.quote, _QUOTE_CHARACTERS),
+            "date": plain_line(citation.date, _DATE_CHARACTERS),
+        }
+    )
