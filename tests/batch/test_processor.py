@@ -21,6 +21,7 @@ from aigenflow.core.errors import (
 )
 from aigenflow.core.events import Event, Warned
 from aigenflow.core.models import (
+    FIELDS_THAT_CANNOT_MATTER,
     AgentRequest,
     AgentType,
     Backend,
@@ -241,8 +242,9 @@ OTHER_ROUTES: dict[str, object] = {
 
 
 async def test_requests_that_differ_in_anything_that_matters_are_all_sent() -> None:
-    """Any field but the session, of the request or of its route, makes another question."""
-    assert {field.name for field in fields(AgentRequest)} - {"session"} == set(OTHER_VALUES)
+    """Any field but those for whom and how it is bought makes another question."""
+    names = {field.name for field in fields(AgentRequest)}
+    assert names - FIELDS_THAT_CANNOT_MATTER == set(OTHER_VALUES)
     assert {field.name for field in fields(Route)} == set(OTHER_ROUTES)
     plain = entry()
     batch = [plain]

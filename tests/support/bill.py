@@ -28,6 +28,11 @@ ACTORS = {
 """Whose line it is, by the provider that the bill names."""
 
 _VENDORS = {"anthropic": "anthropic", "openai": "openai", "gemini": "google"}
+_CONTEXTS = {
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "batch": {"processing": "batch"},
+}
 _REPORTS_CACHE_WRITES = frozenset({"anthropic", "openai"})
 
 ANSWERED = frozenset({"complete", "only_thinking", "content_null", "whitespace"})
@@ -98,7 +103,7 @@ def price_of(line: BillLine) -> Decimal:
         line.model,
         provider_id=_VENDORS[line.provider],
         genai_request_timestamp=datetime.fromisoformat(line.at),
-        price_context={"service_tier": "flex"} if line.tier == "flex" else None,
+        price_context=_CONTEXTS.get(line.tier),
     ).total_price
 
 

@@ -102,7 +102,9 @@ class Program:
 
     def document(self) -> str:
         """The finished document of the newest session."""
-        return next((self.session(-1) / "final").glob("*.md")).read_text()
+        final = self.session(-1) / "final"
+        names = ("business_plan.md", "rd_proposal.md")
+        return next(final / name for name in names if (final / name).exists()).read_text()
 
     @staticmethod
     def _command(arguments: Sequence[str]) -> list[str]:

@@ -43,7 +43,6 @@ from aigenflow.core.models import (
     AgentRequest,
     GatewayResponse,
     Route,
-    ServedFrom,
 )
 
 OnText: TypeAlias = Callable[[int], None]
@@ -353,9 +352,7 @@ class _Share:
         return BatchResponse(request=request, error=outcome)
 
     def _priced(self, response: GatewayResponse) -> GatewayResponse:
-        if self.is_new:
-            return response
-        return response.model_copy(update={"served_from": ServedFrom.CACHE})
+        return response if self.is_new else response.as_hit()
 
 
 def _outcome(task: asyncio.Task[GatewayResponse], route: Route) -> _Outcome:

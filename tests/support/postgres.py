@@ -1,0 +1,42 @@
+"""Databases of their own on the PostgreSQL of the tests, and that server restarted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+POSTGRES = os.environ.get("AIGENFLOW_TEST_POSTGRES", "")
+NO_SERVER = "AIGENFLOW_TEST_POSTGRES names no server"
+
+
+@contextlib.contextmanager
+def own_database() -> Iterator[str]:
+    """The address of a new, empty database that is gone afterwards."""
+    import psycopg
+
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(POSTGRES, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+    yield urlunsplit(urlsplit(POSTGRES)._replace(path=f"/{name}"))
+    with psycopg.connect(POSTGRES, autocommit=True) as server:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def restart_server(mode: str = "fast") -> None:
+    """Stop and start the server: ``fast`` tells its clients, ``immediate`` is a crash."""
+    import psycopg
+
+    with psycopg.connect(POSTGRES, autocommit=True) as server:
+        [(data,)] = server.execute("SHOW data_directory").fetchall()
+    folder = Path(data.decode() if isinstance(data, bytes) else data)
+    control = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))[-1]
+    command = [str(control), "-D", str(folder), "-m", mode, "-w", "-l", str(folder.parent / "log")]
+    as_owner = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    subprocess.run(  # the options of the first start are kept by the server
+        [*as_owner, *command, "restart"], check=True, stdout=subprocess.DEVNULL, timeout=60
+    )
