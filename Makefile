@@ -5,6 +5,7 @@ READY := .venv/.ready
 CATALOGUE := src/aigenflow/locale/ko/LC_MESSAGES/messages.po
 TOPIC ?= Subscription meal kits for people with diabetes
 WORKERS ?= auto
+COOLDOWN ?= 7 days
 
 .PHONY: help
 help: ## Show this list
@@ -82,13 +83,24 @@ wheel: $(READY) ## Build the wheel and use it in a clean environment
 	$(BIN)/python -m build --quiet --no-isolation --wheel
 	$(BIN)/python tests/wheel.py dist/*.whl
 
+.PHONY: sbom
+sbom: $(READY) ## Write the bill of materials: every package with its hashes, as CycloneDX
+	mkdir -p dist
+	$(BIN)/uvx --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements/run.txt \
+		--pyproject pyproject.toml --output-reproducible -o dist/aigenflow.cdx.json
+
+.PHONY: licences
+licences: $(READY) ## List the licences of all dependencies in docs/licences.md
+	AIGENFLOW_TEST_UPDATE=1 $(BIN)/pytest -q tests/docs/test_licences.py
+
 .PHONY: lock
-lock: $(READY) ## Pin every dependency anew, with hashes and without naming an index
+lock: $(READY) ## Pin every dependency anew, with hashes, no index named, nothing younger than a week
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --quiet --upgrade -o requirements/run.txt
+		--no-emit-index-url --no-header --quiet --upgrade --exclude-newer "$(COOLDOWN)" \
+		-o requirements/run.txt
 	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-		--upgrade -o requirements/dev.txt
+		--upgrade --exclude-newer "$(COOLDOWN)" -o requirements/dev.txt
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -9,41 +9,90 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 import zipfile
+from email.parser import HeaderParser
 from pathlib import Path
 
 LOCK = Path(__file__).parent.parent / "requirements" / "run.txt"
+NEEDED = (
+    "aigenflow/locale/ko/LC_MESSAGES/messages.mo",
+    "aigenflow/monitoring/pricing.yaml",
+    "aigenflow/py.typed",
+)
+EXTRAS = {"docs", "encryption", "fleet", "hwpx", "keyring", "otel", "postgres", "web"}
+STARTS = 5
+COMPLETION = {
+    "_AIGENFLOW_COMPLETE": "bash_complete",
+    "COMP_WORDS": "aigenflow ca",
+    "COMP_CWORD": "1",
+}
+OWN_PTH = {"distutils-precedence.pth"}
+"""Comes with setuptools, not with anything of ours."""
+
+
+def check_contents(wheel: Path) -> None:
+    """Only the package, with its data, and every extra in its metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        headers = HeaderParser().parsestr(archive.read(metadata).decode())
+    foreign = [name for name in names if not name.startswith(("aigenflow/", "aigenflow-"))]
+    assert not foreign, f"the wheel would litter site-packages: {foreign}"
+    assert not [name for name in names if name.endswith((".pth", ".pyc"))]
+    assert set(NEEDED) <= set(names), set(NEEDED) - set(names)
+    extras = set(headers.get_all("Provides-Extra") or [])
+    assert extras >= EXTRAS, EXTRAS - extras
+
+
+def install(wheel: Path, place: Path) -> Path:
+    """Install the locked dependencies and the wheel; return the folder of the programs."""
+    venv.create(place / "venv", with_pip=True)
+    program = place / "venv" / "bin"
+    pip = [program / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--require-hashes", "-r", LOCK], check=True)
+    subprocess.run([*pip, "--no-deps", wheel.resolve()], check=True)
+    subprocess.run([program / "python", "-m", "pip", "check"], check=True)
+    pth = {path.name for path in (place / "venv").rglob("*.pth")}
+    assert pth <= OWN_PTH, f"runs at every start of Python: {pth - OWN_PTH}"
+    return program
+
+
+def use(program: Path, place: Path) -> float:
+    """Write a document without a network, and return how long ``--version`` takes, in seconds."""
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")},
+        "AIGENFLOW_HOME": str(place / "home"),
+        "AIGENFLOW_LOCAL__DISCOVER": "false",
+    }
+
+    def run(*arguments: str, **more: str) -> str:
+        command = [program / "aigenflow", *arguments]
+        done = subprocess.run(
+            command, check=True, cwd=place, env=environ | more, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout
+
+    run("--ui-lang", "ko", "run", "--topic", "당뇨 환자를 위한 식단 구독")
+    assert list(place.glob("output/*/final/business_plan.md")), "no document"
+    run("--ui-lang", "ko", "status")
+    assert "cache" in run(**COMPLETION), "no completion in the shell"
+    took = []
+    for _start in range(STARTS):
+        began = time.perf_counter()
+        run("--version")
+        took.append(time.perf_counter() - began)
+    return min(took)
 
 
 def main(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    foreign = [name for name in names if not name.startswith(("aigenflow/", "aigenflow-"))]
-    assert not foreign, f"the wheel would litter site-packages: {foreign}"
-    assert "aigenflow/locale/ko/LC_MESSAGES/messages.mo" in names, "no Korean messages"
+    check_contents(wheel)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        venv.create(place / "venv", with_pip=True)
-        program = place / "venv" / "bin"
-        pip = [program / "python", "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--require-hashes", "-r", LOCK], check=True)
-        subprocess.run([*pip, "--no-deps", wheel.resolve()], check=True)
-        environ = {
-            **{name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")},
-            "AIGENFLOW_HOME": str(place / "home"),
-            "AIGENFLOW_LOCAL__DISCOVER": "false",
-        }
-        for arguments in (
-            ["--version"],
-            ["run", "--topic", "당뇨 환자를 위한 식단 구독"],
-            ["status"],
-        ):
-            command = [program / "aigenflow", "--ui-lang", "ko", *arguments]
-            subprocess.run(command, check=True, cwd=place, env=environ)
-        pth = sorted(p.name for p in (place / "venv").rglob("*.pth"))
-        assert pth == ["distutils-precedence.pth"] or not pth, f"runs at every start: {pth}"
-        assert list(place.glob("output/*/final/business_plan.md")), "no document"
-    print(f"{wheel.name}: {wheel.stat().st_size // 1024} KB, installed and used")
+        seconds = use(install(wheel, place), place)
+    size_kb = wheel.stat().st_size // 1024
+    print(f"{wheel.name}: {size_kb} KB, installed and used; --version takes {seconds:.2f} s")
 
 
 if __name__ == "__main__":

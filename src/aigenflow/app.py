@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
 from gettext import gettext as _
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from aigenflow.agents.job_books import MeteredJobs
 from aigenflow.agents.metering import Meter
+from aigenflow.agents.processing import Dispatcher
 from aigenflow.agents.router import Answer, Router
 from aigenflow.agents.routes import Cast, LocalServer, cast_roles
+from aigenflow.batch.job_store import Job, JobStore, jobs_url
+from aigenflow.batch.jobs import JobDesk
 from aigenflow.batch.models import BatchLimits
 from aigenflow.batch.processor import BatchProcessor
 from aigenflow.cache.manager import CacheManager
@@ -21,6 +29,7 @@ from aigenflow.core.clock import Clock, SystemClock
 from aigenflow.core.config import AgentSettings, Settings
 from aigenflow.core.errors import AigenflowError, ConfigError, GatewayError, InputError
 from aigenflow.core.events import OnEvent, Warned, ignore_event
+from aigenflow.core.files import is_safe_name, read_bounded
 from aigenflow.core.keys import find_key
 from aigenflow.core.models import (
     AgentRequest,
@@ -29,21 +38,36 @@ from aigenflow.core.models import (
     DocumentType,
     GatewayResponse,
     Language,
+    ProcessingChoice,
     Route,
 )
 from aigenflow.engine.local import LocalEngine, LocalSession
 from aigenflow.engine.models import SessionSpec, StepRecord
-from aigenflow.gateway.registry import Gateways, can_be_reached, is_listening
+from aigenflow.engine.runner import Runner
+from aigenflow.engine.session_files import FINAL_FOLDER, MAX_FILE_BYTES, STATE_FILE, read_text
+from aigenflow.export.formats import check_formats
+from aigenflow.gateway.registry import Gateways, OpenLimiter, can_be_reached, is_listening
+from aigenflow.gateway.retry import Attempt
 from aigenflow.monitoring.async_tracker import AsyncTracker
 from aigenflow.monitoring.opening import open_tracker
 from aigenflow.monitoring.price_book import PriceBook
 from aigenflow.monitoring.telemetry import Telemetry
+from aigenflow.monitoring.tracker import TokenTracker
 from aigenflow.pipeline.base import PhaseContext
-from aigenflow.pipeline.orchestrator import run_pipeline, task_titles
+from aigenflow.pipeline.claims import Claim, list_claims
+from aigenflow.pipeline.financials import work_out
+from aigenflow.pipeline.orchestrator import PHASES, document_name, run_pipeline, task_titles
 from aigenflow.pipeline.planner import Plan, gather_knowledge, make_plan
+from aigenflow.pipeline.publishing import Exported, export_session
+from aigenflow.pipeline.quality import inputs_for_session, inputs_for_text
+from aigenflow.pipeline.quotation import Quotation, add_up
+from aigenflow.pipeline.recollection import Recalled, recall_questions
 from aigenflow.pipeline.rehearsal import Rehearsal
+from aigenflow.pipeline.scheduling import ALL_LIVE, Schedule, plan_waves, published_at
+from aigenflow.quality.models import QualityReport
+from aigenflow.quality.report import assess
 from aigenflow.templates.drafting import Drafter
-from aigenflow.templates.loader import load_outline
+from aigenflow.templates.loader import TemplateInfo, list_templates, load_outline
 from aigenflow.templates.prompt_library import PromptLibrary
 
 MIN_TOPIC_CHARACTERS = 6
@@ -52,13 +76,18 @@ MAX_TOPIC_CHARACTERS = 4_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What a user asks for, checked by :meth:`App.start`."""
+    """What a user asks for, checked by :meth:`App.start`.
+
+    ``processing`` and ``deadline`` (aware) are for this document alone, where they are given.
+    """
 
     topic: str
     document_type: DocumentType
     template: str
     language: Language
     brief: str = ""
+    processing: ProcessingChoice | None = None
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +105,10 @@ class App:
 
     ``refresh`` buys every answer anew, and remembers it in place of the old one;
     ``allow_unpriced`` makes calls whose price nobody knows, which budgets then do not count.
+    ``open_limiter`` keeps the providers' limits where more than this process is held to them.
+    ``processing`` and ``deadline`` (aware) are for new sessions, and win over what one that goes
+    on was begun with. ``jobs`` is where batch jobs are, ``None`` where batch processing is off;
+    ``jobs_left`` are those that were still open when an error or a signal ended the work.
 
     >>> async def write(topic: str) -> Path:
     ...     settings = load_settings(home_directory())
@@ -92,8 +125,15 @@ class App:
         refresh: bool = False,
         allow_unpriced: bool = False,
         on_event: OnEvent = ignore_event,
+        open_limiter: OpenLimiter | None = None,
+        processing: ProcessingChoice | None = None,
+        deadline: datetime | None = None,
     ) -> None:
         self.settings = settings
+        self.jobs: JobDesk | None = None
+        self.jobs_left: tuple[Job, ...] = ()
+        self._processing = processing
+        self._deadline = deadline
         self.engine = LocalEngine(settings.output_dir, clock or SystemClock())
         self._clock = clock or SystemClock()
         self._home = home
@@ -113,11 +153,19 @@ class App:
             Drafter(self._templates),
             self._clock,
             wrap=self._meter.wrap if self._meter else lambda gateway: gateway,
-            on_attempt=self._telemetry.on_attempt,
+            on_attempt=self._on_attempt,
+            open_limiter=open_limiter,
         )
         if settings.features.batch_processing_enabled:
+            self.jobs = self._open_desk(home)
             self._processor = BatchProcessor(
-                self._gateways,
+                Dispatcher(
+                    self._gateways,
+                    self.jobs,
+                    self._clock,
+                    unfinished=settings.batch.unfinished,
+                    on_event=on_event,
+                ),
                 limits=BatchLimits(
                     max_batch_size=settings.batch.max_batch_size,
                     max_wait_s=settings.batch.max_wait_seconds,
@@ -142,10 +190,18 @@ class App:
             if self.cache is not None:
                 stack.callback(self.cache.close)
             stack.push_async_callback(self._gateways.aclose)
+            if self.jobs is not None:
+                stack.push_async_callback(self.jobs.aclose)
+                if kind is not None:
+                    self.jobs_left = tuple(self.jobs.open_jobs())
 
     def start(self, assignment: Assignment) -> LocalSession:
         """Begin a session. Raises :class:`~aigenflow.core.errors.InputError`."""
         return self.engine.create(self._spec(assignment))
+
+    def specify(self, assignment: Assignment) -> SessionSpec:
+        """What a session of ``assignment`` would be; none is begun. Raises as :meth:`start`."""
+        return self._spec(assignment)
 
     def branch(self, assignment: Assignment, from_phase: int, parent: str = "") -> LocalSession:
         """Begin a session that keeps the results of an earlier one before ``from_phase``.
@@ -166,25 +222,55 @@ class App:
         with self._telemetry.watch(on_event or self._on_event) as told:
             return await self._write(session, told)
 
+    async def write_with(self, runner: Runner, on_event: OnEvent | None = None) -> Path:
+        """:meth:`write` for a session that another engine remembers."""
+        with self._telemetry.watch(on_event or self._on_event) as told:
+            cast = await self.cast()
+            notices = (*describe_cast(cast), *_unwatched_notice(self.settings))
+            return await run_pipeline(self._context(runner, cast, told), notices)
+
     async def _write(self, session: LocalSession, told: OnEvent) -> Path:
-        spec = session.spec
         cast = await self.cast()
-        outline = load_outline(
-            spec.document_type, spec.template, spec.language, user_dir=self._templates
-        )
         nothing_to_ask = session.is_completed and not session.notices
         notices = () if nothing_to_ask else self._notices(session, cast)
-        run = PhaseContext(
-            runner=session,
+        run = self._context(session, cast, told)
+        session.watch(lambda notice: told(Warned(message=notice)))
+        return await run_pipeline(run, notices, session.notices)
+
+    def _context(self, runner: Runner, cast: Cast, told: OnEvent) -> PhaseContext:
+        spec = runner.spec
+        check_formats(self.settings.output_formats, spec.language)
+        return PhaseContext(
+            runner=runner,
             asker=self._router(cast, told),
             prompts=PromptLibrary(self._templates),
-            outline=outline,
+            outline=load_outline(
+                spec.document_type, spec.template, spec.language, user_dir=self._templates
+            ),
             titles=task_titles(spec.language),
             clock=self._clock,
             on_event=told,
+            formats=self.settings.output_formats,
+            revisions=self.settings.quality.max_rounds,
+            schedule=self._schedule(
+                self._processing or spec.processing, self._deadline or spec.deadline, cast
+            ),
         )
-        session.watch(lambda notice: told(Warned(message=notice)))
-        return await run_pipeline(run, notices, session.notices)
+
+    def _schedule(
+        self, choice: ProcessingChoice, deadline: datetime | None, cast: Cast
+    ) -> Schedule:
+        if choice is ProcessingChoice.LIVE or self.jobs is None:
+            return ALL_LIVE
+        prices = self._prices()
+        return Schedule(
+            choice=choice,
+            deadline=deadline,
+            waves=plan_waves(PHASES, cast.routes, published_at(prices, self._clock.now())),
+        )
+
+    def _prices(self) -> PriceBook:
+        return self._meter.prices if self._meter else PriceBook.load(self._home / "pricing.yaml")
 
     async def ask(self, request: AgentRequest) -> Answer:
         """One request through the whole router."""
@@ -217,6 +303,57 @@ class App:
         cast = await self.cast()
         return tuple([await self._check_route(cast.routes[agent]) for agent in AgentType])
 
+    @property
+    def tracker(self) -> TokenTracker | None:
+        """The usage ledger and its budgets; ``None`` where monitoring is off."""
+        return self._meter.tracker if self._meter else None
+
+    def templates(self, language: Language) -> tuple[TemplateInfo, ...]:
+        """Every template that can be used, with its title in ``language`` where it has one.
+
+        Raises ``TemplateError`` on a broken file.
+        """
+
+        def titled(info: TemplateInfo) -> TemplateInfo:
+            if language not in info.languages:
+                return info
+            kind, own = info.document_type, self._templates
+            return replace(
+                info, title=load_outline(kind, info.name, language, user_dir=own).title
+            )
+
+        return tuple(map(titled, list_templates(self._templates)))
+
+    def session_names(self) -> list[str]:
+        """The sessions by name, newest first, without reading any of them."""
+        root = self.settings.output_dir
+        if not root.is_dir():
+            return []
+        with os.scandir(root) as found:
+            names = [each.name for each in found if (root / each.name / STATE_FILE).is_file()]
+        return sorted(filter(is_safe_name, names), reverse=True)
+
+    async def questions(self, session: str) -> Mapping[tuple[int, str], Recalled]:
+        """What the tasks of ``session`` were asked, by phase and task. Nobody is asked.
+
+        Raises as ``LocalEngine.read``, and ``TemplateError`` where its template is gone.
+        """
+        spec, records = self.engine.read(session).spec, self.engine.results(session)
+        rehearsal = Rehearsal(
+            spec,
+            await self.cast(),
+            look_up=lambda _request, _route: None,
+            calibration=lambda _model: None,
+            usual={},
+        )
+        context = self._context(rehearsal, rehearsal.cast, ignore_event)
+        return await recall_questions(records, context, rehearsal)
+
+    def export(self, session: str, formats: Sequence[str]) -> Exported:
+        """Bring a finished document into ``formats``, beside it. Raises as ``export_session``."""
+        with closing(self.engine.open(session)) as taken:
+            return export_session(taken, document_name(taken.spec), formats)
+
     def _notices(self, session: LocalSession, cast: Cast) -> tuple[str, ...]:
         return (
             *describe_cast(cast),
@@ -236,6 +373,11 @@ class App:
             on_event=on_event,
         )
 
+    def _on_attempt(self, attempt: Attempt) -> None:
+        if self._meter is not None:
+            self._meter.on_attempt(attempt)
+        self._telemetry.on_attempt(attempt)
+
     def _open_cache(self, home: Path) -> CacheManager | None:
         return open_cache_if_possible(
             self.settings.cache,
@@ -243,6 +385,16 @@ class App:
             self._clock,
             use_keyring=self.settings.use_keyring,
             on_warning=lambda message: self._on_event(Warned(message=message)),
+        )
+
+    def _open_desk(self, home: Path) -> JobDesk:
+        return JobDesk(
+            JobStore(jobs_url(self.settings.ledger.url, home), home),
+            self._gateways.jobs,
+            MeteredJobs(self._meter) if self._meter else None,
+            self._clock,
+            linger_s=self.settings.batch.max_wait_seconds,
+            on_event=self._on_event,
         )
 
     def _open_meter(self, home: Path, allow_unpriced: bool) -> Meter:
@@ -302,6 +454,7 @@ class App:
 
     def _spec(self, assignment: Assignment, parent: str = "", from_phase: int = 1) -> SessionSpec:
         topic = check_topic(assignment.topic)
+        check_formats(self.settings.output_formats, assignment.language)
         load_outline(
             assignment.document_type,
             assignment.template,
@@ -318,6 +471,10 @@ class App:
             created=self._clock.now(),
             parent=parent,
             from_phase=from_phase,
+            processing=self._processing
+            or assignment.processing
+            or self.settings.batch.processing,
+            deadline=self._deadline or assignment.deadline,
         )
 
     def _results_before(
@@ -362,8 +519,33 @@ class App:
             )
         return found
 
-    async def plan(self, assignment: Assignment, from_phase: int = 1, parent: str = "") -> Plan:
+    async def plan_all(self, assignments: Sequence[Assignment], *, at_once: int) -> Quotation:
+        """What many documents would cost together, ``at_once`` of them written side by side.
+
+        With the cache, a question that several of them ask is bought once. Raises
+        :class:`~aigenflow.core.errors.InputError` as :meth:`start` does.
+        """
+        shares = self.cache is not None and not self._refresh
+        bought: set[str] | None = set() if shares else None
+        plans = [await self.plan(assignment, bought=bought) for assignment in assignments]
+        tracker = self._meter.tracker if self._meter else None
+        return add_up(
+            plans,
+            tracker.accounts() if tracker else (),
+            tracker.limits.ring_fence if tracker else Decimal(0),
+            at_once=at_once,
+        )
+
+    async def plan(
+        self,
+        assignment: Assignment,
+        from_phase: int = 1,
+        parent: str = "",
+        bought: set[str] | None = None,
+    ) -> Plan:
         """What a run would ask, buy and cost. Nobody is asked and no session is made.
+
+        ``bought`` is as in :func:`~aigenflow.pipeline.planner.make_plan`.
 
         Raises :class:`~aigenflow.core.errors.InputError` as :meth:`start` and :meth:`branch` do.
         """
@@ -373,7 +555,7 @@ class App:
         spec = self._spec(assignment, parent, from_phase)
         cast = await self.cast()
         known = gather_knowledge(
-            self._meter.prices if self._meter else PriceBook.load(self._home / "pricing.yaml"),
+            self._prices(),
             self._meter.tracker if self._meter else None,
             session=spec.session,
             at=self._clock.now(),
@@ -394,7 +576,10 @@ class App:
                 spec.document_type, spec.template, spec.language, user_dir=self._templates
             ),
             clock=self._clock,
+            revisions=self.settings.quality.max_rounds,
             notices=(*describe_cast(cast), *_unwatched_notice(self.settings)),
+            bought=bought,
+            schedule=self._schedule(spec.processing, spec.deadline, cast),
         )
 
     def _peek(self, request: AgentRequest, route: Route) -> GatewayResponse | None:
@@ -412,6 +597,71 @@ def _is_like(spec: SessionSpec, assignment: Assignment) -> bool:
         and spec.template == assignment.template
         and spec.language is assignment.language
     )
+
+
+def read_claims(engine: LocalEngine, session: str) -> tuple[Claim, ...]:
+    """What the finished document of ``session`` claims, as its file is now. Nobody is asked.
+
+    Raises :class:`~aigenflow.core.errors.InputError` where there is no document yet, and as
+    ``LocalEngine.read``.
+    """
+    spec = engine.read(session).spec
+    document = read_text(engine.folder(session) / FINAL_FOLDER / document_name(spec))
+    if document is None:
+        raise InputError(
+            _("Session {id} has no document yet.").format(id=session),
+            hint=_("`aigenflow resume {id}` finishes it.").format(id=session),
+        )
+    records = engine.results(session)
+    return list_claims(document, spec, records, work_out(records, spec.language).lines())
+
+
+def assess_session(engine: LocalEngine, session: str, templates: Path) -> QualityReport:
+    """The quality of the finished document of ``session``, as its file is now. Nobody is asked.
+
+    Raises as :func:`read_claims`, and ``TemplateError`` where its template is gone.
+    """
+    spec = engine.read(session).spec
+    final = engine.folder(session) / FINAL_FOLDER
+    document = read_text(final / document_name(spec))
+    if document is None:
+        raise InputError(
+            _("Session {id} has no document yet.").format(id=session),
+            hint=_("`aigenflow resume {id}` finishes it.").format(id=session),
+        )
+    outline = load_outline(spec.document_type, spec.template, spec.language, user_dir=templates)
+    stem = Path(document_name(spec)).stem
+    files = {
+        path.name: read_bounded(path, MAX_FILE_BYTES)
+        for path in sorted(final.glob(f"{stem}.*"))
+        if path.suffix != ".md"
+    }
+    return assess(inputs_for_session(document, spec, engine.results(session), outline, files))
+
+
+def assess_file(
+    path: Path, template: str, language: Language | None, templates: Path, today: date
+) -> QualityReport:
+    """The quality of any Markdown file. Without ``template``, the form is not known.
+
+    Raises :class:`~aigenflow.core.errors.InputError` where it is no text, and ``TemplateError``.
+    """
+    try:
+        text = read_bounded(path, MAX_FILE_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            _("{path} cannot be read: {problem}").format(path=path, problem=error),
+            hint=_("Give a Markdown file in UTF-8, or the id of a session."),
+        ) from error
+    inputs = inputs_for_text(text, today, language=language)
+    if template:
+        kind = next(
+            (info.document_type for info in list_templates(templates) if info.name == template),
+            DocumentType.BIZPLAN,
+        )
+        outline = load_outline(kind, template, inputs.language, user_dir=templates)
+        inputs = inputs_for_text(text, today, outline=outline)
+    return assess(inputs)
 
 
 def check_topic(topic: str) -> str:

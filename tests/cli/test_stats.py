@@ -275,6 +275,27 @@ def test_savings_are_told_by_their_cause(aigenflow: Run, tracker: TokenTracker):
     assert Decimal(saved["wasted"]["discarded"]) == Decimal("0.1")
 
 
+def test_only_the_dearest_sessions_are_shown(aigenflow: Run, tracker: TokenTracker):
+    """Twenty of them, or as many as asked for, under a total of all; programs get every one."""
+    for n in range(1, 24):
+        tracker.track(usage(f"0.{n:02}", session=f"session-{n:02}"))
+    shown = squeezed(aigenflow("stats", "--by", "session").out)
+    assert shown.index("session-23") < shown.index("session-22") < shown.index("session-04")
+    assert "session-03" not in shown
+    assert "the total has 3 more (--limit)" in shown
+    assert "$2.7600" in shown
+    two = aigenflow("stats", "--by", "session", "--limit", "2", "--savings").out
+    assert "session-22" in two
+    assert "session-21" not in two
+    assert "21 more" in two
+    everything = as_json(aigenflow, "--by", "session")
+    assert (len(everything["rows"]), everything["rows_left_out"]) == (23, 0)
+    limited = as_json(aigenflow, "--by", "session", "--limit", "5")
+    assert (len(limited["rows"]), limited["rows_left_out"]) == (5, 18)
+    assert limited["total"] == everything["total"]
+    assert len(aigenflow("stats", "--by", "session", "--csv").out.splitlines()) == 24
+
+
 def test_csv_has_a_line_per_row_and_no_formula(aigenflow: Run, tracker: TokenTracker):
     """Names are defused; numbers stay numbers, negative ones too."""
     details = CallDetails(prompt_cache_saving=Decimal("-0.01"))

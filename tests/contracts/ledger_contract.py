@@ -159,11 +159,13 @@ class LedgerContract:
         tracker.track(usage("1"), details=CallDetails(waste=Waste.RETRY))
         tracker.track(usage("2", waste=True))
         tracker.track(usage("4"), call_id="draft")
-        tracker.mark_wasted("draft", Waste.DISCARDED)
-        tracker.mark_wasted("draft", Waste.FAILED_PHASE)
-        tracker.mark_wasted("nobody", Waste.DISCARDED)
+        tracker.mark_wasted(["draft", "nobody"], Waste.DISCARDED)
         wasted = {row.key: row.wasted for row in tracker.totals(Dimension.WASTE)}
         assert wasted == {"retry": 1, "other": 2, "discarded": 4}
+        for _again in range(2):
+            tracker.mark_wasted(["draft"], Waste.FAILED_PHASE)
+        wasted = {row.key: row.wasted for row in tracker.totals(Dimension.WASTE)}
+        assert wasted == {"retry": 1, "other": 2, "failed_phase": 4}
         [total] = tracker.totals()
         assert (total.calls, total.billed, total.wasted) == (3, 7, 7)
         assert tracker.totals(session="s1") == [total]
@@ -202,6 +204,45 @@ class LedgerContract:
             assert grand_total(tracker.totals(by)) == total
         sessions = [tracker.totals(session=name)[0] for name in ("s1", "s2")]
         assert grand_total(sessions) == total
+
+    def test_the_dearest_are_read_alone(self, open_tracker: Callable[..., TokenTracker]):
+        """Of many sessions the dearest of a period are read, with their whole sums."""
+        tracker = open_tracker()
+        for n in range(1, 6):
+            for day in (21, 22):
+                when = NOON.replace(day=day)
+                tracker.track(usage(f"0.0{n}", session=f"s{n}", when=when))
+        tracker.track(usage("9", session="s1", when=NOON.replace(day=1)))
+        everything = {row.key: row for row in tracker.totals(Dimension.SESSION)}
+        dearest = tracker.totals(Dimension.SESSION, dearest=2)
+        assert dearest == [everything["s1"], everything["s5"]]
+        late = date(2026, 11, 20)
+        of_late = tracker.totals(Dimension.SESSION, first=late, dearest=2)
+        assert [(row.key, row.billed) for row in of_late] == [
+            ("s4", Decimal("0.08")),
+            ("s5", Decimal("0.10")),
+        ]
+        assert tracker.count_sessions() == tracker.count_sessions(first=late) == 5
+        assert tracker.count_sessions(last=date(2026, 11, 1)) == 1
+
+    def test_a_ledger_of_the_first_format_is_brought_up_to_date(
+        self, open_tracker: Callable[..., TokenTracker], url: str
+    ):
+        """Sums over all time are made from the rows that are there; later calls are added."""
+        tracker = open_tracker()
+        tracker.track(usage("1"))
+        tracker.track(usage("2", waste=True, provider="gemini"))
+        before = tracker.totals(Dimension.PROVIDER)
+        database = open_database(url)
+        with database.transaction() as tx:
+            tx.execute("DROP TABLE usage_ever")
+            tx.execute("UPDATE ledger SET version = 1")
+        database.close()
+        for _again in range(2):
+            newer = open_tracker()
+            assert newer.totals(Dimension.PROVIDER) == before
+        newer.track(usage("4"))
+        assert newer.totals()[0].billed == 7
 
     def test_tokens_are_learned_per_model(self, open_tracker: Callable[..., TokenTracker]):
         """Calibration sums bytes and tokens of calls whose bytes are known, hits left out."""

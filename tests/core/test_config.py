@@ -61,7 +61,7 @@ def test_a_later_layer_wins_and_leaves_the_rest(
         ("cache: {ttl_hours: soon}", "cache.ttl_hours"),
         ("agents: {claude: {backend: telepathy}}", "agents.claude.backend"),
         ("a: &x 1\nb: *x", "aliases"),
-        ("cache: {ttl_hours: 1, ttl_hours: 2}", "not valid YAML"),
+        ("cache: {ttl_hours: 1, ttl_hours: 2}", "same key twice"),
         ("x: '" + "y" * 300_000 + "'", "larger than"),
     ],
 )
@@ -74,6 +74,41 @@ def test_a_file_that_cannot_be_used_is_one_clear_error(
     with pytest.raises(ConfigError, match=problem) as caught:
         load_settings(own_home)
     assert caught.value.hint or "YAML" in str(caught.value) or "settings" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("cache.ttl_hours", "never", "it must be a number"),
+        ("cache.ttl_hours", 0, "it must be more than 0"),
+        ("cache.ttl_hours", [1], "it must be a number"),
+        ("batch.max_batch_size", 2.5, "it must be a whole number"),
+        ("batch.max_batch_size", "x", "it must be a whole number"),
+        ("budget.on_exceed", "boom", "it must be one of: 'stop', 'warn'"),
+        ("features.caching_enabled", "maybe", "it must be true or false"),
+        ("features.caching_enabled", [1], "it must be true or false"),
+        ("features", 1, "it must hold values by name, like {a: 1}"),
+        ("budget.thresholds", "x", "it must be a list, like [a, b]"),
+        ("agents.claude.backend", "hal", "it must be one of: 'anthropic', 'openai', 'gemini', "),
+        ("agents.claude.model", "", "it is too short"),
+        ("agents.claude.model", "x" * 201, "it is too long"),
+        ("agents.claude.model", 5, "it must be text"),
+        ("agents.claude.base_url", "nowhere", "a base URL is written http"),
+        ("budget.ring_fence_percent", 120, "it must be at most 100"),
+        ("budget.daily_usd", -1, "it must be at least 0"),
+        ("retry.attempts", 11, "it must be at most 10"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_in_our_words(
+    own_home: Path, key: str, value: object, problem: str
+) -> None:
+    """They can be translated; those of pydantic cannot."""
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    assert isinstance(value, dict)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(own_home, flags=value)
+    assert caught.value.message.partition("cannot be used: ")[2].startswith(problem)
 
 
 def test_a_mistyped_variable_is_refused(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

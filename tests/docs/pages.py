@@ -6,11 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r'^```(?P<kind>\w*)(?: title="(?P<title>[^"\n]+)")?\n(?P<text>.*?)^```$',
+    re.MULTILINE | re.DOTALL,
+)
 _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -24,6 +28,26 @@ class Example:
     line: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownFile:
+    """A file that a page shows in full: the title of its block is where it belongs."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A piece of Python that runs as it stands."""
+
+    text: str
+    line: int
+
+
+Step: TypeAlias = Example | ShownFile | Source
+"""What a reader does: type a command, save a file, run a piece of Python."""
+
+
 def pages() -> list[Path]:
     """Every page of Markdown that people read, the examples of briefs left out."""
     return [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
@@ -31,28 +55,43 @@ def pages() -> list[Path]:
 
 def blocks(text: str, kind: str) -> Iterator[tuple[int, str]]:
     """The fenced blocks of a kind: the line each begins at, and its text."""
+    for line, found in _fences(text):
+        if found["kind"] == kind:
+            yield line, found["text"]
+
+
+def steps(text: str) -> Iterator[Step]:
+    """What a page tells its reader to do, from top to bottom."""
+    for line, found in _fences(text):
+        if found["title"]:
+            yield ShownFile(path=found["title"], text=found["text"])
+        elif found["kind"] == "console":
+            yield from _commands(found["text"], line)
+        elif found["kind"] == "python":
+            yield Source(text=found["text"], line=line)
+
+
+def _fences(text: str) -> Iterator[tuple[int, re.Match[str]]]:
     for found in _FENCE.finditer(text):
-        if found[1] == kind:
-            yield text.count("\n", 0, found.start()) + 2, found[2]
+        yield text.count("\n", 0, found.start()) + 2, found
 
 
-def examples(text: str) -> Iterator[Example]:
-    """The commands in ``console`` blocks; a line that ends in a backslash goes on in the next."""
-    for start, block in blocks(text, "console"):
-        lines = block.splitlines()
-        at = 0
-        while at < len(lines):
-            assert lines[at].startswith("$ "), f"line {start + at}: a block begins with a command"
-            first, command = at, lines[at][2:]
-            while command.endswith("\\"):
-                at += 1
-                command = f"{command[:-1].rstrip()} {lines[at].strip()}"
+def _commands(block: str, start: int) -> Iterator[Example]:
+    """The commands of a block; a line that ends in a backslash goes on in the next."""
+    lines = block.splitlines()
+    at = 0
+    while at < len(lines):
+        assert lines[at].startswith("$ "), f"line {start + at}: a block begins with a command"
+        first, command = at, lines[at][2:]
+        while command.endswith("\\"):
             at += 1
-            output = []
-            while at < len(lines) and not lines[at].startswith("$ "):
-                output.append(lines[at])
-                at += 1
-            yield Example(command=command, output=tuple(output), line=start + first)
+            command = f"{command[:-1].rstrip()} {lines[at].strip()}"
+        at += 1
+        output = []
+        while at < len(lines) and not lines[at].startswith("$ "):
+            output.append(lines[at])
+            at += 1
+        yield Example(command=command, output=tuple(output), line=start + first)
 
 
 def without_code(text: str) -> str:

@@ -7,15 +7,26 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from aigenflow.core.config import Settings
 from aigenflow.core.models import AgentType
-from tests.docs.pages import ROOT, Example
+from tests.docs.pages import ROOT, Example, ShownFile, Source
 from tests.support.program import clean_environment
 
 NOT_TYPED = {
     "ollama": "needs Ollama on this machine",
+    "pip install": "changes what is installed here",
+    "sudo": "changes this machine",
+    "docker": "needs a container engine",
+    "keyring": "needs a keyring that somebody has unlocked",
+    "aigenflow config set use_keyring": "needs a keyring that somebody has unlocked",
+    "aigenflow batch cancel": "the job of the page is over by then",
+    "aigenflow dashboard": "runs until it is stopped: see tests/dashboard",
+    "aigenflow worker": "needs PostgreSQL: see tests/e2e/test_fleet.py",
+    "aigenflow submit": "needs PostgreSQL: see tests/e2e/test_fleet.py",
+    "aigenflow fleet": "needs PostgreSQL: see tests/e2e/test_fleet.py",
 }
 """Commands that cannot run here, and why; every other one does."""
 
@@ -23,6 +34,9 @@ DEFAULTS = {
     agent: (Settings().agents.of(agent).backend.value, Settings().agents.of(agent).model)
     for agent in AgentType
 }
+
+LOCAL_SERVER = "http://127.0.0.1:8000"
+"""Where pages say that somebody's own server is."""
 
 _SESSION = re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b")
 _CACHE_KEY = re.compile(r"\b[0-9a-f]{32}\b")
@@ -32,11 +46,14 @@ _NUMBER = re.compile(r"\d[\d,.]*")
 class Reader:
     """Types commands. Once a page exports a key, the agents are reached at ``wire_url``.
 
-    They are reached through the one SDK that starts fastest, at no price; with ``at_a_price``
-    through their own. A session's id or a cache key in a command stands for the newest one.
+    They are reached through the one SDK that starts fastest, at no price; those in ``at_a_price``
+    through their own. A session's id, a cache key or ``JOB`` in a command stands for the newest
+    one, and the address of a local server for that of the wire-format server.
     """
 
-    def __init__(self, folder: Path, wire_url: str, *, at_a_price: bool = False) -> None:
+    def __init__(
+        self, folder: Path, wire_url: str, *, at_a_price: Collection[AgentType] = ()
+    ) -> None:
         self._folder = folder
         self._wire_url = wire_url
         self._at_a_price = at_a_price
@@ -45,6 +62,8 @@ class Reader:
         self._environ["PATH"] = f"{Path(sys.executable).parent}:{self._environ['PATH']}"
         (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
         (folder / "docs").symlink_to(ROOT / "docs")
+        self._environ["AIGENFLOW_BATCH__MAX_WAIT_SECONDS"] = "0.05"
+        self._environ["PYTHONPATH"] = str(ROOT)
 
     def type(self, example: Example) -> str:
         """What the terminal shows after the command, which must succeed."""
@@ -57,11 +76,22 @@ class Reader:
             return "\n".join(example.output)
         command = _SESSION.sub(lambda _id: self._newest_session(), command)
         command = _CACHE_KEY.sub(lambda _key: self._newest_key(), command)
-        return self._run(["bash", "-c", command], self._folder)
+        command = re.sub(r"\bJOB\b", lambda _job: self._newest_job(), command)
+        if LOCAL_SERVER in command:
+            self._environ["AIGENFLOW_LOCAL__DISCOVER"] = "true"
+            command = command.replace(LOCAL_SERVER, f"{self._wire_url}/compatible")
+        printed = self._run(["bash", "-c", command], self._folder)
+        return printed.replace(f"{self._wire_url}/compatible", LOCAL_SERVER)
 
-    def python(self, source: str) -> str:
-        """What a program prints."""
-        return self._run([sys.executable, "-c", source], self._folder)
+    def save(self, file: ShownFile) -> None:
+        """Put a file where the page says."""
+        path = self._folder / file.path.replace("~/", "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text, encoding="utf-8")
+
+    def python(self, source: Source) -> str:
+        """What a piece of Python prints."""
+        return self._run([sys.executable, "-c", source.text], self._folder)
 
     def _export(self, command: str) -> str:
         exported = dict(word.split("=", 1) for word in shlex.split(command)[1:])
@@ -69,7 +99,7 @@ class Reader:
         self._environ.update(exported)
         if any(name.endswith("_API_KEY") for name in exported):
             for agent, (backend, _model) in DEFAULTS.items():
-                chosen = backend if self._at_a_price else "compatible"
+                chosen = backend if agent in self._at_a_price else "compatible"
                 prefix = f"AIGENFLOW_AGENTS__{agent.name}__"
                 self._environ[f"{prefix}BACKEND"] = chosen
                 self._environ[f"{prefix}BASE_URL"] = f"{self._wire_url}/{chosen}/v1"
@@ -82,6 +112,12 @@ class Reader:
         rows = json.loads(self._run(["aigenflow", "cache", "list", "--json"], self._folder))
         return str(rows[0]["key"])
 
+    def _newest_job(self) -> str:
+        rows = json.loads(
+            self._run(["aigenflow", "batch", "list", "--all", "--json"], self._folder)
+        )
+        return str(rows[0]["job"])
+
     def _run(self, command: list[str], folder: Path) -> str:
         done = subprocess.run(
             command,
@@ -91,7 +127,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.program import AGENTS, Program, Wire, clean_environment, through_one_sdk
+from tests.support.wire import wire_server
 
 
 @pytest.fixture(scope="session")
 def wire_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    state = tmp_path_factory.mktemp("wire")
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "aigenflow.testing.server",
-            "--port",
-            "0",
-            "--state-dir",
-            str(state),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    yield json.loads(process.stdout.readline())["url"]
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+    with wire_server(tmp_path_factory.mktemp("wire")) as wire:
+        yield wire.url
 
 
 @pytest.fixture

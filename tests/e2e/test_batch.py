@@ -41,12 +41,12 @@ def test_the_same_question_under_way_twice_is_bought_once(quick: Program, wire: 
     wire.script(defaults={"latency_s": 0.2})
     file = topics_file(quick, f"{TOPICS[0]}\n{TOPICS[0]}\n")
     assert quick("run", "--topics", file, "--no-cache").returncode == 0
-    assert len(wire.billed()) == 12
+    assert len(wire.billed()) == 13
     wire.reset()
     wire.script(defaults={"latency_s": 0.2})
     off = {"AIGENFLOW_FEATURES__BATCH_PROCESSING_ENABLED": "false"}
     assert quick("run", "--topics", file, "--no-cache", env=off).returncode == 0
-    assert len(wire.billed()) == 24
+    assert len(wire.billed()) == 26
 
 
 def test_nobody_waits_for_company_that_will_not_come(quick: Program, wire: Wire) -> None:
@@ -56,7 +56,7 @@ def test_nobody_waits_for_company_that_will_not_come(quick: Program, wire: Wire)
     assert quick("ask", "Hello there", env=patient, timeout=60).returncode == 0
     again = quick("run", "--topic", TOPICS[0], env=patient, timeout=60)
     assert again.returncode == 0
-    assert len(wire.billed()) == 13, "hits are not waited for either"
+    assert len(wire.billed()) == 14, "hits are not waited for either"
 
 
 def test_without_the_queue_the_document_is_the_same(quick: Program) -> None:

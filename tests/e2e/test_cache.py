@@ -28,13 +28,13 @@ def stats(program: Program) -> dict[str, float]:
 def test_the_same_run_again_makes_no_call(program: Program, wire: Wire) -> None:
     """Through all four SDKs: twelve answers bought once, and the same document twice."""
     first = run(program)
-    assert len(wire.billed()) == 12
-    assert len(entries(program)) == 12
+    assert len(wire.billed()) == 13
+    assert len(entries(program)) == 13
     second = run(program)
     assert second == first
-    assert len(wire.bill()) == 12, "the provider's own bill has no thirteenth request"
+    assert len(wire.bill()) == 13, "the provider's own bill has no fourteenth request"
     counted = stats(program)
-    assert (counted["hits"], counted["misses"], counted["total_entries"]) == (12, 12, 12)
+    assert (counted["hits"], counted["misses"], counted["total_entries"]) == (13, 13, 13)
     assert {task["served_from"] for task in program.metadata()["tasks"]} == {"cache"}
 
 
@@ -58,7 +58,7 @@ def test_an_expired_answer_is_bought_again_and_replaced(quick: Program, wire: Wi
     before = {path.name: path.stat().st_mtime_ns for path in entries(quick)}
     wire.reset()
     run(quick, AIGENFLOW_CACHE__TTL_HOURS="0.00001")
-    assert len(wire.billed()) == 12
+    assert len(wire.billed()) == 13
     after = {path.name: path.stat().st_mtime_ns for path in entries(quick)}
     assert set(after) == set(before)
     assert all(after[name] > before[name] for name in before)
@@ -81,7 +81,7 @@ def test_caching_can_be_switched_off_and_the_document_is_the_same(
         assert quick("config", "set", "caching_enabled", "false").returncode == 0
     first = run(quick, *(["--no-cache"] if how == "flag" else []))
     second = run(quick, *(["--no-cache"] if how == "flag" else []))
-    assert len(wire.billed()) == 24
+    assert len(wire.billed()) == 26
     assert entries(quick) == []
     assert first == second
     quick("config", "set", "caching_enabled", "true")
@@ -94,11 +94,11 @@ def test_refresh_buys_anew_and_remembers_the_new_answer(quick: Program, wire: Wi
     wire.script(rules=[{"match": {}, "action": {"text": "A newer answer."}}])
     wire_before = len(wire.billed())
     newer = run(quick, "--refresh")
-    assert len(wire.billed()) == wire_before + 12
+    assert len(wire.billed()) == wire_before + 13
     assert "A newer answer." in newer
     wire.script()
     assert run(quick) == newer
-    assert len(wire.billed()) == wire_before + 12
+    assert len(wire.billed()) == wire_before + 13
 
 
 @pytest.mark.parametrize("finish", ["refusal", "length"])
@@ -139,7 +139,7 @@ def test_two_runs_at_once_buy_every_answer_once(quick: Program, wire: Wire) -> N
     for process in both:
         _out, errors = process.communicate(timeout=90)
         assert process.returncode == 0, errors
-    assert len(wire.billed()) == 12
+    assert len(wire.billed()) == 13
 
 
 def test_a_damaged_entry_is_set_aside_and_bought_again(quick: Program, wire: Wire) -> None:
@@ -163,7 +163,7 @@ def test_a_cache_that_cannot_be_used_steps_aside(quick: Program, wire: Wire) -> 
     done = quick("run", "--topic", TOPIC)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Note: ") == 1
-    assert len(wire.billed()) == 12
+    assert len(wire.billed()) == 13
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{home}/answers.db", "file:{home}/elsewhere"])
@@ -172,7 +172,7 @@ def test_another_store_does_the_same(quick: Program, wire: Wire, url: str) -> No
     where = url.format(home=quick.environ["AIGENFLOW_HOME"])
     for _run in range(2):
         run(quick, AIGENFLOW_CACHE__URL=where)
-    assert len(wire.billed()) == 12
+    assert len(wire.billed()) == 13
     assert entries(quick) == []
 
 

@@ -63,7 +63,10 @@ def test_korean_help_fits_the_terminal(offline: Program) -> None:
         (["run"], 2, "오류: --topic과 --topics 중 하나만 지정하세요."),
         (["run", "--topc", "x"], 2, "오류: '--topc' 옵션이 없습니다. 혹시 '--topic'"),
         (["rnu"], 2, "오류: 'rnu' 명령이 없습니다."),
-        (["plan"], 2, "오류: 다음 옵션이 필요합니다: '--topic'."),
+        (["plan"], 2, "오류: --topic과 --topics 중 하나만 지정하세요."),
+        (["submit"], 2, "오류: 다음 옵션이 필요합니다: '--topics'."),
+        (["batch", "status", "none"], 2, "오류: none 배치 작업이 없습니다."),
+        (["fleet", "status"], 2, "오류: 플릿의 데이터베이스가 지정되지 않았습니다."),
         (["run", "--topic", TOPIC, "--type", "x"], 2, "오류: '--type'의 값이 잘못되었습니다: 'x'"),
         (["run", "--topic", TOPIC, "--brief", "x"], 2, "파일 'x'이(가) 없습니다."),
         (["run", "--topic", "짧음"], 2, "오류: 주제가 2자입니다. 6자 이상이어야 합니다."),
@@ -98,10 +101,21 @@ def test_a_run_is_told_in_korean(korean: Program) -> None:
     for command, words in (
         (("cache", "stats"), ("캐시 통계", "전체 항목", "적중률", "평균 적중 응답 시간")),
         (("stats",), ("토큰 사용량 요약", "공급자", "합계", "설정된 예산이 없습니다.")),
+        (("stats",), ("기간: 이번 달",)),
         (("plan", "--topic", TOPIC), ("입력 토큰", "오프라인 초안")),
+        (("quality", korean.session().name), ("문서 품질", "점수: 100점 만점에", "근거:")),
+        (("claims", korean.session().name), ("검증 결과", "출처 불명", "주장 ")),
+        (("batch", "list"), ("열려 있는 배치 작업이 없습니다.",)),
+        (("templates", "list"), ("템플릿", "쪽수", "제한 없음")),
     ):
         told = korean(*command).stdout
         assert [word for word in words if word not in told] == []
+
+
+def test_a_korean_question_is_answered_in_korean(offline: Program) -> None:
+    """The language of an answer is that of the question, whatever language messages have."""
+    assert offline("ask", "구독 가격은 얼마인가?").stdout.startswith("# 연결된 AI 모델이 없습니다")
+    assert offline("--ui-lang", "ko", "ask", "How much?").stdout.startswith("# No AI model")
 
 
 def test_what_programs_read_is_not_translated(korean: Program) -> None:

@@ -67,7 +67,7 @@ def test_a_local_server_is_used_before_the_offline_drafter(offline: Program, wir
     done = offline("run", "--topic", "Subscription meal kits", env=env)
     assert done.returncode == 0, done.stderr
     assert "All roles are played by local-model" in done.stderr
-    assert len(wire.billed()) == 12
+    assert len(wire.billed()) == 13
     assert offline.metadata()["ai_written"] is True
 
 

@@ -47,7 +47,7 @@ def test_a_plan_calls_nobody_and_leaves_no_session(program: Program, wire: Wire)
     planned = plan(program)
     assert wire.bill() == []
     assert not (program.folder / "output").exists()
-    assert planned["answers"] == {"kept": 0, "cached": 0, "bought": 12, "offline": 0}
+    assert planned["answers"] == {"kept": 0, "cached": 0, "shared": 0, "bought": 13, "offline": 0}
     live, *discounts = planned["totals"]
     assert 0 < Decimal(live["expected"]) < Decimal(live["worst"])
     assert {total["mode"] for total in discounts} == {"flex", "batch"}
@@ -60,13 +60,13 @@ def test_the_plan_of_a_finished_run_is_free(program: Program, wire: Wire) -> Non
     cost = Decimal(program.metadata()["totals"]["cost_usd"])
     before = program("cache", "stats", "--json").stdout
     planned = plan(program)
-    assert planned["answers"]["cached"] == 12
+    assert planned["answers"]["cached"] == 13
     assert Decimal(planned["totals"][0]["expected"]) == 0
     assert Decimal(planned["totals"][0]["worst"]) == 0
     assert Decimal(planned["saved"]) == cost
     assert program("cache", "stats", "--json").stdout == before
-    assert len(wire.bill()) == 12
-    assert "12 answers: 12 cached, 0 to be bought." in text_plan(program).stdout
+    assert len(wire.bill()) == 13
+    assert "13 answers: 13 cached, 0 to be bought." in text_plan(program).stdout
 
 
 def test_the_run_costs_no_more_than_the_worst_case_of_its_plan(
@@ -132,21 +132,21 @@ def test_the_ledger_makes_the_plan_realistic(quick: Program) -> None:
 def test_what_would_not_be_looked_up_is_not_planned_as_cached(quick: Program) -> None:
     """With --refresh or without the cache everything is bought again."""
     run(quick)
-    assert plan(quick)["answers"]["cached"] == 12
-    assert plan(quick, "--refresh")["answers"]["bought"] == 12
-    assert plan(quick, "--no-cache")["answers"]["bought"] == 12
-    assert plan(quick, AIGENFLOW_CACHE__TTL_HOURS="0.0000001")["answers"]["bought"] == 12
+    assert plan(quick)["answers"]["cached"] == 13
+    assert plan(quick, "--refresh")["answers"]["bought"] == 13
+    assert plan(quick, "--no-cache")["answers"]["bought"] == 13
+    assert plan(quick, AIGENFLOW_CACHE__TTL_HOURS="0.0000001")["answers"]["bought"] == 13
 
 
 def test_results_of_an_earlier_session_are_kept(quick: Program, wire: Wire) -> None:
     """From phase 4 on: phases 1 to 3 are kept; a text edited by hand changes the later keys."""
     run(quick)
     kept = tasks_by_supply(plan(quick, "--from-phase", "4"), "kept")
-    assert len(kept) == 6
+    assert len(kept) == 7
     assert plan(quick, "--from-phase", "4")["answers"]["cached"] == 6
     (quick.session() / "phase3" / "narrative.md").write_text("We sell to clinics first.")
     edited = plan(quick, "--from-phase", "4")
-    assert edited["answers"] == {"kept": 6, "cached": 0, "bought": 6, "offline": 0}
+    assert edited["answers"] == {"kept": 7, "cached": 0, "shared": 0, "bought": 6, "offline": 0}
     wire.reset()
     run(quick, "--from-phase", "4")
     assert len(wire.billed()) == 6
@@ -222,14 +222,14 @@ def test_price_cliffs_are_named(program: Program) -> None:
 def test_a_local_server_costs_nothing(quick: Program) -> None:
     """On this machine the plan has tokens and times, and no dollars."""
     planned = plan(quick)
-    assert planned["answers"]["bought"] == 12
+    assert planned["answers"]["bought"] == 13
     assert Decimal(planned["totals"][0]["worst"]) == 0
     assert planned["totals"][0]["expected_seconds"] > 0
 
 
 def test_offline_nothing_is_bought(offline: Program) -> None:
     """Without a key the drafter writes, and the plan says so."""
-    assert plan(offline)["answers"]["offline"] == 12
+    assert plan(offline)["answers"]["offline"] == 13
     said = text_plan(offline)
     assert said.returncode == 0
     assert "No AI wrote it" in said.stdout
@@ -246,3 +246,36 @@ def test_without_monitoring_there_is_a_plan_and_no_budget(program: Program) -> N
     assert planned["budgets"] == []
     assert Decimal(planned["totals"][0]["expected"]) > 0
     assert any("budgets are off" in notice for notice in planned["notices"])
+
+
+def test_many_topics_are_quoted_together(program: Program, wire: Wire) -> None:
+    """A sum and each document's part; what two of them ask alike is counted once."""
+    topics = program.folder / "topics.txt"
+    topics.write_text(f"{TOPIC}\nFish farms in the desert\n{TOPIC}\n")
+    done = program("plan", "--topics", str(topics), "--json")
+    assert done.returncode == 0, done.stderr
+    quoted = json.loads(done.stdout)
+    first, other, again = quoted["documents"]
+    tasks = len(first["tasks"])
+    assert [each["answers"]["bought"] for each in quoted["documents"]] == [tasks, tasks, 0]
+    assert again["answers"]["shared"] == quoted["answers"]["shared"] == tasks
+    parts = [Decimal(each["totals"][0]["expected"]) for each in (first, other)]
+    assert Decimal(quoted["totals"][0]["expected"]) == sum(parts)
+    assert wire.bill() == []
+    done = program("plan", "--topics", str(topics), "--no-cache", "--json")
+    assert json.loads(done.stdout)["answers"]["bought"] == 3 * tasks
+    text = program("plan", "--topics", str(topics)).stdout
+    assert f"3 documents, {3 * tasks} answers: 0 cached, {2 * tasks} to be bought." in text
+    assert f"{tasks} answers are bought once for several documents." in text
+    assert program("plan", "--topics", str(topics), "--topic", TOPIC).returncode == 2
+
+
+def test_many_topics_over_budget_end_with_3(program: Program) -> None:
+    """Each alone would fit into the daily budget; all together do not."""
+    topics = program.folder / "topics.csv"
+    topics.write_text(f"topic,lang\n{TOPIC},en\nFish farms in the desert,en\n")
+    cap = {"AIGENFLOW_BUDGET__DAILY_USD": "1.5"}
+    plan(program, code=0, **cap)
+    done = program("plan", "--topics", str(topics), env=cap)
+    assert done.returncode == 3, done.stderr
+    assert "Over budget: The daily budget" in done.stdout

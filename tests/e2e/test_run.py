@@ -14,6 +14,7 @@ TOPICS = {
 }
 TASKS = (
     *("brainstorm", "validate", "deep_search", "fact_check", "swot_analysis", "narrative"),
+    "financial_model",
     *("draft", "charts", "executive_summary", "verify", "final_review", "polish"),
 )
 
@@ -33,11 +34,11 @@ def answers_by_task(program: Program) -> dict[str, str]:
 def test_a_run_asks_every_agent_and_leaves_a_document(
     program: Program, wire: Wire, document_type: str, language: str
 ) -> None:
-    """Twelve questions through four SDKs; each hears all earlier answers; one document."""
+    """Thirteen questions through four SDKs; each hears all earlier answers; one document."""
     done = program("run", "--topic", TOPICS[language], "--type", document_type)
     assert done.returncode == 0, done.stderr
     bill = wire.billed()
-    assert len(bill) == 12
+    assert len(bill) == 13
     assert {entry["provider"] for entry in bill} == {"anthropic", "openai", "gemini", "perplexity"}
 
     marks = answers_by_task(program)
@@ -49,7 +50,7 @@ def test_a_run_asks_every_agent_and_leaves_a_document(
     heard = {task: by_mark[mark] for task, mark in marks.items()}
     assert all(marks["brainstorm"] in heard[task] for task in TASKS[1:])
     assert all(marks["fact_check"] in heard[task] for task in TASKS[4:]), "research is heard"
-    assert all(marks["draft"] in heard[task] for task in TASKS[8:]), "review saw the draft"
+    assert all(marks["draft"] in heard[task] for task in TASKS[9:]), "review saw the draft"
     assert marks["verify"] in heard["polish"]
     assert marks["final_review"] in heard["polish"]
     assert all(TOPICS[language] in body for body in heard.values())
@@ -163,7 +164,7 @@ def test_an_ai_document_stays_one_when_it_is_resumed_without_keys(
 ) -> None:
     """What the metadata and the document say of their author comes from the answers themselves."""
     assert program("run", "--topic", TOPICS["en"]).returncode == 0
-    before = program.document()
+    before, told = program.document(), program.metadata()["notices"]
     bare = {name: value for name, value in program.environ.items() if "BASE_URL" not in name}
     done = Program(program.folder, bare)("resume", program.session().name)
     assert done.returncode == 0, done.stderr
@@ -172,4 +173,4 @@ def test_an_ai_document_stays_one_when_it_is_resumed_without_keys(
     metadata = program.metadata()
     assert metadata["ai_written"] is True
     assert metadata["roles"]["claude"]["played_by"] == "claude"
-    assert metadata["notices"] == []
+    assert metadata["notices"] == told

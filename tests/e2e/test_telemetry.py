@@ -69,7 +69,7 @@ def test_a_run_is_one_trace_down_to_every_call_and_no_text_is_in_it(
     spans = collector.spans()
     found = {span.id: span for span in spans}
     assert len({span.trace for span in spans}) == 1
-    assert len(calls(collector)) == len(wire.billed()) == 12
+    assert len(calls(collector)) == len(wire.billed()) == 13
     for call in calls(collector):
         task = found[call.parent]
         phase = found[task.parent]
@@ -115,7 +115,7 @@ def test_metrics_and_textfile_add_up_to_the_bill(
         kind: sum(entry[f"{kind}_tokens"] for entry in billed) for kind in ("input", "output")
     }
     lookups = collector.sums("aigenflow.cache.lookups", "aigenflow.cache.result")
-    assert lookups == {"miss": 12, "hit": 12}
+    assert lookups == {"miss": 13, "hit": 13}
     [cost] = collector.sums("aigenflow.cost", "aigenflow.served_from").values()
     assert cost == pytest.approx(sum(row["billed_nano"] for row in ledger) / 1e9)
 

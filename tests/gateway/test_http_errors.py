@@ -21,12 +21,12 @@ from aigenflow.core.errors import (
     ServerFaultError,
     TooLargeError,
 )
+from aigenflow.core.keys import redact
 from aigenflow.core.models import Json
 from aigenflow.gateway.http_errors import (
     error_from_event,
     error_from_status,
     parse_retry_after,
-    redact,
 )
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

@@ -22,6 +22,7 @@ import aigenflow
 PROGRAM = Path(aigenflow.__file__).parent
 PARSER = Path(click.__file__).parent
 KOREAN = PROGRAM / "locale" / "ko" / "LC_MESSAGES" / "messages.po"
+METHODS = [("**.py", "python"), ("**/dashboard/templates/**.j2", "jinja2")]
 COLLECT = "Run `make messages` and translate what is empty."
 
 GLOSSARY = {
@@ -61,9 +62,8 @@ def _compiled() -> gettext.GNUTranslations:
 
 def _said_in(folder: Path) -> dict[str | tuple[str, ...], str]:
     """Each message in the source code of ``folder``, with a place where it stands."""
-    return {
-        message: f"{file}:{line}" for file, line, message, _, _ in extract_from_dir(str(folder))
-    }
+    found = extract_from_dir(str(folder), method_map=METHODS)
+    return {message: f"{file}:{line}" for file, line, message, _, _ in found}
 
 
 def _translations() -> Iterator[tuple[str, str]]:

@@ -185,6 +185,16 @@ async def test_without_money_or_provider_the_best_text_is_published(
     assert any(isinstance(event, Warned) for event in told)
 
 
+async def test_a_revision_that_drops_text_is_not_taken(session: LocalSession) -> None:
+    """Fewer sections have fewer faults, and are no better for it."""
+    text = spoiled("Q06", "Q15")
+    start = CLEAN.markdown().partition("## 3.")[0]
+    writer = Writer(start)
+    judged, _told = await improved(session, writer, text)
+    assert judged.edition.document == text
+    assert writer.discarded == [start]
+
+
 async def test_no_rounds_means_no_rounds(session: LocalSession) -> None:
     """With quality.max_rounds 0 nothing is asked."""
     judged, _told = await improved(session, Writer(), spoiled("Q06"), revisions=0)

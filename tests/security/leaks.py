@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 CANARIES = {
-    "ANTHROPIC_API_KEY": "sk-CANARY-Qa7/xK2v+Zr9LmT4wJ8dB5nHqs6Yf3",
-    "OPENAI_API_KEY": "sk-CANARY-uE3/pW8c+Gk5RbX7tNjA2yVmz4Dh6P",
-    "GEMINI_API_KEY": "sk-CANARY-oS9/fM4h+Ct7QeZ2kUxW6gLrb8Jn5V",
+    "ANTHROPIC_API_KEY": "sk-CANARY-Qa7-xK2v_Zr9LmT4wJ8dB5nHqs6Yf3",
+    "OPENAI_API_KEY": "sk-CANARY-uE3-pW8c_Gk5RbX7tNjA2yVmz4Dh6P",
+    "GEMINI_API_KEY": "sk-CANARY-oS9-fM4h_Ct7QeZ2kUxW6gLrb8Jn5V",
     "PERPLEXITY_API_KEY": "sk-CANARY-iD6/nB3y+Vw8XaF5sPzG7hKqm2Lt9R",
 }
 SHOWN = 8

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigenflow.testing.wire_limits import PromptCache, RateLimiter
+from aigenflow.testing.wire_limits import LOOKED_BACK, PromptCache, RateLimiter
 from aigenflow.testing.wire_models import Part
 from aigenflow.testing.wire_script import Limits
 
@@ -98,6 +100,18 @@ def test_marked_prefixes_are_read_and_the_rest_is_written() -> None:
     assert (third.cached_input_tokens, third.cache_write_5m_tokens) == (1300, 0)
     late = cache.explicit("m", [base, more, tail], 1000)
     assert (late.cached_input_tokens, late.cache_write_5m_tokens) == (1200, 100)
+
+
+def test_a_mark_looks_back_for_an_earlier_one() -> None:
+    """A prefix that an earlier request marked is read where a later one marks only its end."""
+    cache = PromptCache()
+    heard, more = Part(text="b" * 400), Part(text="c" * 800)
+    cache.explicit("m", [Part(text=LONG), replace(heard, cache_ttl_s=300)], 0)
+    counts = cache.explicit("m", [Part(text=LONG), heard, replace(more, cache_ttl_s=300)], 1)
+    assert (counts.cached_input_tokens, counts.cache_write_5m_tokens) == (1300, 200)
+    far = [Part(text=str(number)) for number in range(LOOKED_BACK)]
+    parts = [Part(text=LONG), heard, *far, replace(more, cache_ttl_s=300)]
+    assert cache.explicit("m", parts, 2).cached_input_tokens == 0
 
 
 def test_a_known_prefix_covers_a_forgotten_shorter_one() -> None:

@@ -66,7 +66,7 @@ from aigenflow.cache.storage import (
 )
 from aigenflow.core.clock import Clock, SystemClock
 from aigenflow.core.errors import ConfigError
-from aigenflow.core.models import AgentRequest, GatewayResponse, Route, ServedFrom
+from aigenflow.core.models import AgentRequest, GatewayResponse, Route
 
 Buy: TypeAlias = Callable[[], Awaitable[GatewayResponse]]
 OnWarning: TypeAlias = Callable[[str], None]
@@ -564,8 +564,7 @@ def _answers(stamp: Stamp, identity: Identity) -> bool:
 
 def _as_hit(answer: CachedAnswer) -> CachedAnswer:
     """The answer as those get it who waited for the one who bought it."""
-    response = answer.response.model_copy(update={"served_from": ServedFrom.CACHE})
-    return replace(answer, response=response, hit=True)
+    return replace(answer, response=answer.response.as_hit(), hit=True)
 
 
 _NO_ANSWER: Final = GatewayResponse(content="")

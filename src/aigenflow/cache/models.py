@@ -26,7 +26,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json, to_json
 
 from aigenflow.cache.key_generator import Difference, Ingredient, Ingredients
-from aigenflow.core.models import GatewayResponse, ServedFrom
+from aigenflow.core.models import GatewayResponse
 
 MAX_ENTRY_BYTES: Final = 64 * 1024 * 1024
 """Nothing larger is read or written: far above any answer, far below the memory."""
@@ -251,7 +251,7 @@ def encode_entry(entry: Entry, codec: Codec) -> bytes:
     Raises ``ValueError`` where the answer cannot be written as JSON.
     """
     meta = to_json(entry.meta)
-    response = to_json(entry.response.model_copy(update={"served_from": ServedFrom.CACHE}))
+    response = to_json(entry.response.as_hit())
     parts = to_json({name: [*piece] for name, piece in entry.parts.items()})
     body = _BEFORE_RESPONSE + response + b',"parts":' + parts + b"}"
     coded = codec.encode(body, meta)

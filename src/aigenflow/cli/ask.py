@@ -103,7 +103,7 @@ def build_request(
     agent: str, prompt: str, system: str, max_output_tokens: int, web_search: bool
 ) -> AgentRequest:
     """The question that ``aigenflow ask`` sends: phase 0, without context."""
-    from aigenflow.core.models import AgentRequest, AgentType
+    from aigenflow.core.models import AgentRequest, AgentType, Language
 
     return AgentRequest(
         agent=AgentType(agent),
@@ -113,4 +113,5 @@ def build_request(
         system=system,
         max_output_tokens=max_output_tokens,
         web_search=web_search,
+        language=Language.of(prompt),
     )

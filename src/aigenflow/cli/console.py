@@ -51,6 +51,7 @@ def read_settings(
     trusted_hosts: tuple[str, ...] = (),
     no_cache: bool = False,
     keeps_books: bool = False,
+    formats: tuple[str, ...] | None = None,
 ) -> tuple[Settings, Path]:
     """The settings in force, with a command's flags on top, and the home directory.
 
@@ -67,6 +68,8 @@ def read_settings(
     flags: dict[str, Any] = {}
     if output_dir is not None:
         flags["output_dir"] = output_dir
+    if formats is not None:
+        flags["output_formats"] = formats
     if no_cache:
         flags["features"] = {"caching_enabled": False}
     if trusted_hosts:

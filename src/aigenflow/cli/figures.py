@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
+from gettext import gettext as _
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def dollars(amount: Decimal, least_decimals: int = 4) -> str:
 
 def percent(share: Decimal) -> str:
     """Per cent with one decimal."""
-    return f"{share:,.1f} %"
+    return _("{share} %").format(share=f"{share:,.1f}")
 
 
 def plain(amount: Decimal) -> str:

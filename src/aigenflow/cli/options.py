@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from gettext import gettext as _
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from aigenflow.core.config import Settings
+    from aigenflow.core.models import ProcessingChoice
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 Decorator = Callable[[_F], _F]
@@ -30,6 +36,79 @@ def as_json() -> Decorator[Any]:
 def quiet() -> Decorator[Any]:
     """``--quiet``: no progress."""
     return click.option("--quiet", "-q", is_flag=True, help=_("Show no progress, only warnings."))
+
+
+def formats() -> Decorator[Any]:
+    """``--format``: in which formats the document is wanted; ``None`` where not given."""
+    return click.option(
+        "--format",
+        "formats",
+        metavar="FORMATS",
+        callback=_split_formats,
+        help=_(
+            "Formats, with commas: md, html, docx, pdf (extra docs), hwpx (extra hwpx, "
+            "experimental). Default: the setting output_formats."
+        ),
+    )
+
+
+def _split_formats(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    from aigenflow.core.models import FormatName
+
+    if value is None:
+        return None
+    known = get_args(FormatName)
+    names = tuple(name.strip().lower() for name in value.split(","))
+    for name in names:
+        if name not in known:
+            raise click.BadParameter(
+                _("{name!r} is none of {known}.").format(name=name[:40], known=", ".join(known))
+            )
+    return names
+
+
+def processing() -> Decorator[Any]:
+    """``--processing`` and ``--deadline``: how answers are bought, and by when."""
+    how = click.option(
+        "--processing",
+        type=click.Choice(["live", "flex", "batch", "auto"]),
+        help=_(
+            "How answers are bought: live; at half the price with flex (minutes) or in batch jobs "
+            "(up to a day); or auto, the cheapest way that meets the deadline. Default: the "
+            "setting batch.processing, with a deadline auto."
+        ),
+    )
+    by = click.option(
+        "--deadline",
+        metavar="WHEN",
+        help=_("When the document is wanted: 09:00 (the next one), 2h, 90m, or a date and time."),
+    )
+
+    def both(function: Callable[..., Any]) -> Callable[..., Any]:
+        return how(by(function))
+
+    return both
+
+
+def read_processing(
+    processing: str | None, deadline: str | None, settings: Settings
+) -> tuple[ProcessingChoice | None, datetime | None]:
+    """What was given, ``None`` where it was not; a deadline alone means auto.
+
+    Raises :class:`~aigenflow.core.errors.InputError`.
+    """
+    from aigenflow.core.clock import SystemClock
+    from aigenflow.core.models import ProcessingChoice
+    from aigenflow.monitoring.zones import zone_named
+    from aigenflow.pipeline.scheduling import parse_deadline
+
+    choice = ProcessingChoice(processing) if processing else None
+    if deadline is None:
+        return choice, None
+    zone = zone_named(settings.budget.timezone)
+    return choice or ProcessingChoice.AUTO, parse_deadline(deadline, SystemClock().now(), zone)
 
 
 def trust_base_url() -> Decorator[Any]:
@@ -75,6 +154,22 @@ def check_branch(from_phase: int, parent: str) -> None:
         )
 
 
+def check_topics(topic: str | None, topics_file: Path | None, from_phase: int, parent: str) -> None:
+    """Raise ``click.UsageError`` unless there is one topic, or a file of new documents."""
+    if (topic is None) == (topics_file is None):
+        raise click.UsageError(_("Give either --topic or --topics."))
+    if topics_file is not None and (from_phase > 1 or parent):
+        raise click.UsageError(_("--from-phase and --session go with --topic, not with --topics."))
+    check_branch(from_phase, parent)
+
+
+def defaults(
+    document_type: str | None, template: str, lang: str | None, brief: Path | None
+) -> dict[str, Any]:
+    """What stands where an entry of a topics file leaves something open."""
+    return {"document_type": document_type, "template": template, "lang": lang, "brief": brief}
+
+
 def document() -> Decorator[Any]:
     """What kind of document is written, and from which phase on."""
     decorators = (
@@ -90,7 +185,7 @@ def document() -> Decorator[Any]:
             "--template",
             default="default",
             show_default=True,
-            help=_("Outline to follow: default, startup, strategy, rd, or one of your own."),
+            help=_("Outline to follow; `aigenflow templates list` names them."),
         ),
         click.option(
             "--lang",

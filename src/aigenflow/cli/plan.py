@@ -17,10 +17,12 @@ from aigenflow.cli.console import escaped, printable, read_settings, report_erro
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from rich.console import Console
     from rich.table import Table
 
     from aigenflow.core.models import ServedFrom
     from aigenflow.pipeline.planner import BudgetOutlook, Cliff, Plan, TaskPlan
+    from aigenflow.pipeline.quotation import Quotation
 
 WIDTH_OF_A_PIPE = 200
 
@@ -32,21 +34,31 @@ WIDTH_OF_A_PIPE = 200
         "is 3 if the expected cost does not fit into a budget, and 2 if a price is not known."
     ),
 )
-@click.option("--topic", required=True, help=_("What the document is about."))
+@click.option("--topic", help=_("What the document is about."))
+@click.option(
+    "--topics",
+    "topics_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=_("File with many topics (lines, CSV or YAML): what they cost together."),
+)
 @options.document()
+@options.processing()
 @options.output_dir()
 @options.as_json()
 @options.caching()
 @options.allow_unpriced()
 @options.trust_base_url()
 def command(
-    topic: str,
+    topic: str | None,
+    topics_file: Path | None,
     document_type: str | None,
     template: str,
     lang: str | None,
     brief: Path | None,
     from_phase: int,
     parent: str,
+    processing: str | None,
+    deadline: str | None,
     output_dir: Path | None,
     as_json: bool,
     no_cache: bool,
@@ -54,28 +66,46 @@ def command(
     allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> int:
-    options.check_branch(from_phase, parent)
+    options.check_topics(topic, topics_file, from_phase, parent)
     from aigenflow.app import App
-    from aigenflow.cli.topics import make_assignment
+    from aigenflow.cli.topics import make_assignment, read_topics
+    from aigenflow.cli.writing import AT_ONCE
 
     settings, home = read_settings(
         output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True
     )
-    assignment = make_assignment(topic, document_type, template, lang, brief)
+    choice, wanted_by = options.read_processing(processing, deadline, settings)
+    app = App(settings, home=home, refresh=refresh, processing=choice, deadline=wanted_by)
 
-    async def work_out() -> Plan:
-        async with App(settings, home=home, refresh=refresh) as app:
-            return await app.plan(assignment, from_phase, parent)
+    async def work_out() -> Plan | Quotation:
+        async with app:
+            if topics_file is None:
+                assignment = make_assignment(
+                    topic or "", document_type, template, lang, brief, templates=home / "templates"
+                )
+                return await app.plan(assignment, from_phase, parent)
+            defaults = options.defaults(document_type, template, lang, brief)
+            assignments = read_topics(topics_file, defaults, home / "templates")
+            return await app.plan_all(assignments, at_once=AT_ONCE)
 
     plan = run_async(work_out())
-    if as_json:
-        click.echo(as_value(plan))
-    else:
-        _print_plan(plan)
+    _show(plan, as_json=as_json)
     return _exit_code(plan, allow_unpriced=allow_unpriced, quiet=as_json)
 
 
-def _exit_code(plan: Plan, *, allow_unpriced: bool, quiet: bool) -> int:
+def _show(plan: Plan | Quotation, *, as_json: bool) -> None:
+    from aigenflow.pipeline.planner import Plan
+
+    if as_json:
+        value = as_value(plan) if isinstance(plan, Plan) else quotation_as_value(plan)
+        click.echo(escaped(json.dumps(value, ensure_ascii=False, indent=2, default=_plain_amount)))
+    elif isinstance(plan, Plan):
+        _print_plan(plan)
+    else:
+        _print_quotation(plan)
+
+
+def _exit_code(plan: Plan | Quotation, *, allow_unpriced: bool, quiet: bool) -> int:
     from aigenflow.core.errors import BudgetExceededError, ConfigError
     from aigenflow.monitoring.price_book import unknown_price
 
@@ -93,39 +123,123 @@ def _exit_code(plan: Plan, *, allow_unpriced: bool, quiet: bool) -> int:
     return BudgetExceededError.exit_code if plan.is_over_budget else 0
 
 
-def as_value(plan: Plan) -> str:
-    """The whole plan as JSON; money is text, so that no digit is lost."""
+def as_value(plan: Plan) -> dict[str, Any]:
+    """The whole plan for programs."""
     import dataclasses
 
-    from aigenflow.pipeline import planner
+    from aigenflow.pipeline import planner, scheduling
     from aigenflow.pipeline.planner import Supply
 
-    value: dict[str, Any] = {
+    deadline = plan.chosen.deadline
+    return {
         **dataclasses.asdict(plan),
+        "chosen": {
+            **dataclasses.asdict(plan.chosen),
+            "deadline": deadline.isoformat() if deadline else None,
+        },
         "answers": {supply.value: plan.count(supply) for supply in Supply},
         "unpriced_models": plan.unpriced_models,
         "over_budget": plan.is_over_budget,
         "over_budget_in_worst_case": any(budget.worst_exceeded for budget in plan.budgets),
         "assumptions": {
-            "start_seconds": planner.START_S,
-            "search_seconds": planner.SEARCH_S,
-            "tokens_per_second": planner.TOKENS_PER_SECOND,
+            "start_seconds": scheduling.START_S,
+            "search_seconds": scheduling.SEARCH_S,
+            "tokens_per_second": scheduling.TOKENS_PER_SECOND,
             "flex_wait_seconds": planner.FLEX_WAIT_S,
             "batch_seconds": planner.BATCH_S,
         },
     }
-    return escaped(json.dumps(value, ensure_ascii=False, indent=2, default=_plain_amount))
+
+
+def quotation_as_value(quotation: Quotation) -> dict[str, Any]:
+    """The plans of many documents and their sum, for programs."""
+    import dataclasses
+
+    from aigenflow.pipeline.planner import Supply
+
+    plans = [as_value(plan) for plan in quotation.plans]
+    return {
+        "documents": plans,
+        "totals": [dataclasses.asdict(total) for total in quotation.totals],
+        "budgets": [dataclasses.asdict(budget) for budget in quotation.budgets],
+        "expected": quotation.expected,
+        "worst": quotation.worst,
+        "saved": quotation.saved,
+        "answers": {supply.value: quotation.count(supply) for supply in Supply},
+        "unpriced_models": quotation.unpriced_models,
+        "over_budget": quotation.is_over_budget,
+    }
 
 
 def _plain_amount(amount: Decimal) -> str:
+    """Money is text, so that no digit is lost."""
     return f"{amount.normalize():f}"
 
 
-def _print_plan(plan: Plan) -> None:
+def _console() -> Console:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    console = Console(markup=False, highlight=False, width=width)
+    return Console(markup=False, highlight=False, width=width)
+
+
+def _print_quotation(quotation: Quotation) -> None:
+    console = _console()
+    for notice in quotation.plans[0].notices:
+        console.print(printable(notice))
+    console.print()
+    console.print(_table_of_documents(quotation))
+    console.print()
+    if quotation.live.calls:
+        console.print(_table_of_modes(quotation))
+        console.print()
+    for line in _remarks_on_all(quotation):
+        console.print(printable(line), soft_wrap=True)
+
+
+def _table_of_documents(quotation: Quotation) -> Table:
+    from aigenflow.pipeline.planner import Supply
+
+    table = _table(
+        _("Document"), _("Calls"), _("Cached"), _("Expected cost"), _("Worst case"), numbers_from=1
+    )
+    for plan in quotation.plans:
+        remembered = plan.count(Supply.CACHED) + plan.count(Supply.SHARED)
+        calls = sum(plan.chosen.calls.values())
+        amounts = (_money(plan.chosen.expected), _money(plan.chosen.worst))
+        topic = " ".join(plan.topic.split())
+        table.add_row(*map(printable, (topic, str(calls), str(remembered), *amounts)))
+    table.add_row(_("Together"), "", "", _money(quotation.expected), _money(quotation.worst))
+    return table
+
+
+def _remarks_on_all(quotation: Quotation) -> Iterator[str]:
+    from aigenflow.pipeline.planner import Supply
+
+    yield _("{documents} documents, {all} answers: {cached} cached, {bought} to be bought.").format(
+        documents=len(quotation.plans),
+        all=sum(len(plan.tasks) for plan in quotation.plans),
+        cached=quotation.count(Supply.CACHED),
+        bought=quotation.count(Supply.BOUGHT),
+    )
+    if quotation.count(Supply.SHARED):
+        yield _("{count} answers are bought once for several documents.").format(
+            count=quotation.count(Supply.SHARED)
+        )
+    if quotation.saved:
+        yield _("The cache saves {saved}.").format(saved=_money(quotation.saved))
+    for budget in quotation.budgets:
+        yield from _remarks_on_budget(budget)
+    for plan in quotation.plans:
+        for budget in plan.budgets:
+            if budget.exceeded and budget.kind in ("session", "phase"):
+                topic = " ".join(plan.topic.split())
+                yield from (f"{topic}: {line}" for line in _remarks_on_budget(budget))
+    yield _("Documents are written side by side; `plan --topic` shows one of them in full.")
+
+
+def _print_plan(plan: Plan) -> None:
+    console = _console()
     topic = " ".join(plan.topic.split())
     console.print(
         printable(f"{topic} ({plan.document_type}, {plan.template}, {plan.language})"),
@@ -184,11 +298,11 @@ def _figures(task: TaskPlan, discounts: Sequence[ServedFrom]) -> list[str]:
         _range(f"{task.output_tokens:,}", f"{task.max_output_tokens:,}"),
         _range(_money(live.expected), _money(live.worst)),
         *(_money(offered[mode].expected) if mode in offered else "-" for mode in discounts),
-        _duration(live.expected_seconds),
+        _duration((task.chosen or live).expected_seconds),
     ]
 
 
-def _table_of_modes(plan: Plan) -> Table:
+def _table_of_modes(plan: Plan | Quotation) -> Table:
     table = _table(
         _("Bought"),
         _("Calls"),
@@ -216,6 +330,7 @@ def _remarks(plan: Plan) -> Iterator[str]:
     yield _("{all} answers: {cached} cached, {bought} to be bought.").format(
         all=len(plan.tasks), cached=plan.count(Supply.CACHED), bought=plan.count(Supply.BOUGHT)
     )
+    yield from _remarks_on_choice(plan)
     if plan.count(Supply.KEPT):
         yield _("{count} results are kept from the earlier session.").format(
             count=plan.count(Supply.KEPT)
@@ -226,6 +341,11 @@ def _remarks(plan: Plan) -> Iterator[str]:
             "{count} questions depend on answers that nobody has given yet, so it cannot be known "
             "whether the cache answers them; they count as bought."
         ).format(count=unknown)
+    if plan.revisions:
+        yield _(
+            "A document that fails its quality gates is revised up to {count} times: up to {worst} "
+            "more, in no total above."
+        ).format(count=plan.revisions, worst=_money(plan.revisions_worst))
     if plan.saved:
         yield _("The cache saves {saved}.").format(saved=_money(plan.saved))
     if any(total.calls < plan.live.calls for total in plan.totals):
@@ -240,6 +360,27 @@ def _remarks(plan: Plan) -> Iterator[str]:
             "Expected: answers as long as usual, else half of their limit. Worst case: every limit "
             "reached, each call made once; retries, and going on with a cut answer, come on top."
         )
+
+
+def _remarks_on_choice(plan: Plan) -> Iterator[str]:
+    chosen = plan.chosen
+    if chosen.choice == "live" or not chosen.calls:
+        return
+    yield _("As chosen ({choice}): {calls}. Expected {cost} in {time}, at worst {most}.").format(
+        choice=chosen.choice,
+        calls=", ".join(
+            _("{count} {what}").format(count=count, what=_mode_name(way))
+            for way, count in chosen.calls.items()
+        ),
+        cost=_money(chosen.expected),
+        time=_duration(chosen.expected_seconds),
+        most=_money(chosen.worst),
+    )
+    if chosen.choice == "auto" and chosen.deadline is None:
+        yield _("Without a deadline, auto buys everything live.")
+    if chosen.deadline is not None:
+        told = _("Deadline: {when}. What no discounted way has brought in time is bought live.")
+        yield told.format(when=chosen.deadline.isoformat(timespec="minutes"))
 
 
 def _remarks_on(task: TaskPlan) -> Iterator[str]:
@@ -286,6 +427,11 @@ def _remarks_on_budget(budget: BudgetOutlook) -> Iterator[str]:
         ).format(**facts)
     else:
         yield _("{name} has {left} of {cap} left: enough, also in the worst case.").format(**facts)
+    if budget.cut_short:
+        yield _(
+            "  From {task} on, research would be asked for less, so that money is left for writing "
+            "and review."
+        ).format(task=budget.cut_short)
     if budget.refused:
         yield _(
             "  A call is made only where its worst case still fits: the run would stop at {task}."
@@ -322,10 +468,13 @@ def _supply(task: TaskPlan) -> str:
     words = {
         "kept": _("kept"),
         "cached": _("cached"),
+        "shared": _("shared"),
         "bought": _("to be bought"),
         "offline": _("drafted offline"),
     }
-    return words[task.supply.value]
+    word = words[task.supply.value]
+    way = {"live": "", "flex": _("flex"), "batch": _("batch")}[task.processing]
+    return f"{word} ({way})" if way else word
 
 
 def _range(expected: str, most: str) -> str:

@@ -173,6 +173,13 @@ def describe(event: events.Event) -> list[str]:
                     task=event.task, what="; ".join(event.omissions)
                 )
             ]
+        case events.JobWatched():
+            told = (
+                _("  Batch job {job} is over ({done} of {total} done).")
+                if event.state.is_over
+                else _("  Waiting for batch job {job} ({done} of {total} done); Ctrl-C is safe.")
+            )
+            return [told.format(job=event.job, done=event.done, total=event.total)]
         case events.Warned():
             return [_("Note: {message}").format(message=event.message)]
         case _:

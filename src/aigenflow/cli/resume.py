@@ -22,6 +22,8 @@ from aigenflow.cli.console import read_settings
 @click.option(
     "--retry-failed", is_flag=True, help=_("Try again a step that failed in five runs in a row.")
 )
+@options.processing()
+@options.formats()
 @options.output_dir()
 @options.quiet()
 @options.as_json()
@@ -31,6 +33,9 @@ from aigenflow.cli.console import read_settings
 def command(
     session: str,
     retry_failed: bool,
+    processing: str | None,
+    deadline: str | None,
+    formats: tuple[str, ...] | None,
     output_dir: Path | None,
     quiet: bool,
     as_json: bool,
@@ -50,7 +55,19 @@ def command(
         return taken
 
     settings, home = read_settings(
-        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True
+        output_dir=output_dir,
+        trusted_hosts=trusted_hosts,
+        no_cache=no_cache,
+        keeps_books=True,
+        formats=formats,
     )
-    manner = Manner(refresh=refresh, allow_unpriced=allow_unpriced, quiet=quiet, as_json=as_json)
+    choice, wanted_by = options.read_processing(processing, deadline, settings)
+    manner = Manner(
+        refresh=refresh,
+        allow_unpriced=allow_unpriced,
+        quiet=quiet,
+        as_json=as_json,
+        processing=choice,
+        deadline=wanted_by,
+    )
     write_session(settings, home, take, manner)

@@ -14,12 +14,21 @@ _COMMANDS: Mapping[str, str] = {
     "plan": "aigenflow.cli.plan",
     "resume": "aigenflow.cli.resume",
     "status": "aigenflow.cli.status",
+    "export": "aigenflow.cli.export",
+    "claims": "aigenflow.cli.claims",
+    "quality": "aigenflow.cli.quality",
     "ask": "aigenflow.cli.ask",
     "check": "aigenflow.cli.check",
+    "batch": "aigenflow.cli.batch",
     "cache": "aigenflow.cli.cache",
     "stats": "aigenflow.cli.stats",
     "budget": "aigenflow.cli.budget",
     "pricing": "aigenflow.cli.pricing",
+    "dashboard": "aigenflow.cli.dashboard",
+    "templates": "aigenflow.cli.templates",
+    "worker": "aigenflow.cli.worker",
+    "submit": "aigenflow.cli.submit",
+    "fleet": "aigenflow.cli.fleet",
     "config": "aigenflow.cli.config",
 }
 
@@ -45,7 +54,8 @@ def build_cli() -> click.Group:
         ),
         epilog=_(
             "Exit codes: 0 done, 1 a bug, 2 wrong use, 3 over budget, 4 a provider failed, "
-            "5 stopped and can be resumed, 6 session folder, 130 interrupted."
+            "5 stopped and can be resumed, 6 session folder, 7 a quality gate failed, 8 quality "
+            "not verified, 130 interrupted."
         ),
         params=[
             click.Option(

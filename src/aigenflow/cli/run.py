@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     help=_("File with many topics (lines, CSV or YAML), written side by side."),
 )
 @options.document()
+@options.processing()
+@options.formats()
 @options.output_dir()
 @options.quiet()
 @options.as_json()
@@ -42,6 +44,9 @@ def command(
     brief: Path | None,
     from_phase: int,
     parent: str,
+    processing: str | None,
+    deadline: str | None,
+    formats: tuple[str, ...] | None,
     output_dir: Path | None,
     quiet: bool,
     as_json: bool,
@@ -50,28 +55,33 @@ def command(
     allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> int:
-    if (topic is None) == (topics_file is None):
-        raise click.UsageError(_("Give either --topic or --topics."))
-    if topics_file is not None and (from_phase > 1 or parent):
-        raise click.UsageError(_("--from-phase and --session go with --topic, not with --topics."))
-    options.check_branch(from_phase, parent)
+    options.check_topics(topic, topics_file, from_phase, parent)
     from aigenflow.cli.topics import make_assignment, read_topics
     from aigenflow.cli.writing import Manner, starting, write_session, write_sessions
 
     settings, home = read_settings(
-        output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True
+        output_dir=output_dir,
+        trusted_hosts=trusted_hosts,
+        no_cache=no_cache,
+        keeps_books=True,
+        formats=formats,
     )
-    manner = Manner(refresh=refresh, allow_unpriced=allow_unpriced, quiet=quiet, as_json=as_json)
+    choice, wanted_by = options.read_processing(processing, deadline, settings)
+    manner = Manner(
+        refresh=refresh,
+        allow_unpriced=allow_unpriced,
+        quiet=quiet,
+        as_json=as_json,
+        processing=choice,
+        deadline=wanted_by,
+    )
     if topics_file is not None:
-        defaults = {
-            "document_type": document_type,
-            "template": template,
-            "lang": lang,
-            "brief": brief,
-        }
+        defaults = options.defaults(document_type, template, lang, brief)
         assignments = read_topics(topics_file, defaults, home / "templates")
         return write_sessions(settings, home, assignments, manner)
-    assignment = make_assignment(topic or "", document_type, template, lang, brief)
+    assignment = make_assignment(
+        topic or "", document_type, template, lang, brief, templates=home / "templates"
+    )
     take = _branch(assignment, from_phase, parent) if from_phase > 1 else starting(assignment)
     write_session(settings, home, take, manner)
     return 0

@@ -30,6 +30,7 @@ _COUNTS = (
     *("reasoning_tokens", "replayed_tokens"),
 )
 _SAVINGS = ("response_cache_saving", "prompt_cache_saving", "batch_saving", "flex_saving")
+_SESSIONS_SHOWN = 20
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -50,23 +51,36 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
     help=_("One row for each of these."),
 )
 @click.option("--session", help=_("Only this session, with its estimate against what it cost."))
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=_("With --by session: this many, the dearest. Default: 20; --json and --csv: all."),
+)
 @click.option("--savings", is_flag=True, help=_("Show what was saved against live full price."))
 @options.as_json()
 @click.option("--csv", "as_csv", is_flag=True, help=_("Print the rows as CSV, for a spreadsheet."))
 def command(
-    period: str | None, by: str, session: str | None, savings: bool, as_json: bool, as_csv: bool
+    period: str | None,
+    by: str,
+    session: str | None,
+    limit: int | None,
+    savings: bool,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
     from aigenflow.monitoring.models import Dimension
     from aigenflow.monitoring.report import read_report
 
     if as_json and as_csv:
         raise click.UsageError(_("Give either --json or --csv."))
+    for_programs = as_json or as_csv
     with looking() as tracker:
         report = read_report(
             tracker,
             period=period or ("month" if session is None else "all"),
             by=Dimension(by),
             session=session,
+            most_sessions=limit or (None if for_programs else _SESSIONS_SHOWN),
         )
     if as_json:
         click.echo(json_text(_plain_report(report)))
@@ -95,6 +109,7 @@ def _plain_report(report: Report) -> dict[str, object]:
         "session": report.session,
         "by": report.by.value,
         "rows": [{report.by.value: row.key, **_record(row)} for row in report.rows],
+        "rows_left_out": report.left_out,
         "total": _record(report.total),
         "savings": _plain_savings(savings(report.total)),
         "wasted": {row.key: plain(row.wasted) for row in report.wasted},
@@ -165,7 +180,11 @@ def harmless(text: str) -> str:
 
 
 def _print_summary(report: Report) -> None:
-    blocks = [(*_notes(report.total), *_shares(report.accounts)), _trend_lines(report.trend)]
+    blocks = [
+        _left_out(report),
+        (*_notes(report.total), *_shares(report.accounts)),
+        _trend_lines(report.trend),
+    ]
     if report.review is not None and report.review.calls:
         blocks.append(_review_lines(report.review))
     _panel(_("Token Usage Summary"), report, _table(report), *blocks)
@@ -188,8 +207,20 @@ def _heading(report: Report) -> Iterator[str]:
     first, last = report.period.first, report.period.last
     days = f"{first} .. {last}" if first and last else _("all days")
     yield _("Period: {name} ({days}, {zone})").format(
-        name=report.period_name, days=days, zone=report.zone
+        name=_period(report.period_name), days=days, zone=report.zone
     )
+
+
+def _period(name: str) -> str:
+    """A named period in words; two dates as they are."""
+    words = {
+        "today": _("today"),
+        "week": _("week"),
+        "weekly": _("weekly"),
+        "month": _("month"),
+        "all": _("all"),
+    }
+    return words.get(name, name)
 
 
 def _table(report: Report) -> Table:
@@ -241,6 +272,13 @@ def _cost(total: Totals) -> str:
             amount=dollars(known), count=total.unpriced_calls
         )
     return dollars(known)
+
+
+def _left_out(report: Report) -> Iterator[str]:
+    if report.left_out:
+        yield _("The dearest sessions are shown; the total has {count} more (--limit).").format(
+            count=f"{report.left_out:,}"
+        )
 
 
 def _notes(total: Totals) -> Iterator[str]:
@@ -307,7 +345,9 @@ def _review_lines(review: EstimateReview) -> Iterator[str]:
 
 
 def _deviation(actual: Decimal, expected: Decimal) -> str:
-    return f" ({(actual - expected) * 100 / expected:+.1f} %)" if expected else ""
+    if not expected:
+        return ""
+    return _(" ({share} %)").format(share=f"{(actual - expected) * 100 / expected:+.1f}")
 
 
 def _print_savings(report: Report) -> None:
@@ -330,7 +370,12 @@ def _print_savings(report: Report) -> None:
         amounts = (saved.live_price, saved.saved, saved.billed, saved.wasted)
         table.add_row(printable(row.key) or _("(none)"), *map(dollars, amounts))
     _panel(
-        _("Savings"), report, table, _savings_lines(total, report.wasted), _unpriced(report.total)
+        _("Savings"),
+        report,
+        table,
+        _left_out(report),
+        _savings_lines(total, report.wasted),
+        _unpriced(report.total),
     )
 
 

@@ -138,10 +138,10 @@ def _rule(outline: Outline) -> str:
 def _section_lines(section: Section, outline: Outline) -> list[str]:
     from aigenflow.core.models import Language
 
-    unit = _("characters") if outline.language is Language.KO else _("words")
-    limit = (
-        f"  ({section.min_length:,}–{section.max_length:,} {unit})" if section.max_length else ""
-    )
+    in_korean = outline.language is Language.KO
+    told = _("{least:,}–{most:,} characters") if in_korean else _("{least:,}–{most:,} words")
+    size = told.format(least=section.min_length, most=section.max_length)
+    limit = f"  ({size})" if section.max_length else ""
     lines = [f"{'#' * section.level} {section.heading}{limit}"]
     lines += [f"  ? {question}" for question in section.asks]
     lines += [

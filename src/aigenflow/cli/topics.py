@@ -19,9 +19,8 @@ from aigenflow.core.errors import AigenflowError, InputError, TemplateError
 from aigenflow.core.files import read_bounded
 from aigenflow.core.models import DocumentType, Language
 from aigenflow.templates.brief import BRIEF_LIMIT_BYTES, read_brief
-from aigenflow.templates.loader import load_outline
+from aigenflow.templates.loader import kind_of, load_outline
 
-RD_TEMPLATES = frozenset({"rd", "sbir", "horizon"})
 MAX_BYTES = 4 * 1024 * 1024
 _NAMES = ("topic", "type", "template", "lang", "brief")
 
@@ -32,17 +31,21 @@ def make_assignment(
     template: str = "default",
     lang: str | None = None,
     brief: Path | None = None,
+    *,
+    templates: Path,
 ) -> Assignment:
     """What is asked for; what was left open follows from the template and from the topic.
 
+    ``templates`` is the folder of the user's templates.
+
     Raises :class:`~aigenflow.core.errors.InputError` where the brief cannot be read.
     """
-    kind = document_type or ("rd" if template in RD_TEMPLATES else "bizplan")
+    kind = DocumentType(document_type) if document_type else kind_of(template, templates)
     return Assignment(
         topic=topic,
-        document_type=DocumentType(kind),
-        template="rd" if kind == "rd" and template == "default" else template,
-        language=Language(lang or ("ko" if _has_hangul(topic) else "en")),
+        document_type=kind,
+        template="rd" if kind is DocumentType.RD and template == "default" else template,
+        language=Language(lang) if lang else Language.of(topic),
         brief=_read_brief(brief) if brief else "",
     )
 
@@ -66,7 +69,7 @@ def read_topics(path: Path, defaults: Mapping[str, Any], templates: Path) -> lis
             )
         try:
             check_topic(given["topic"])
-            assignment = _assignment(given, path, defaults)
+            assignment = _assignment(given, path, defaults, templates)
             load_outline(
                 assignment.document_type,
                 assignment.template,
@@ -87,7 +90,9 @@ def read_topics(path: Path, defaults: Mapping[str, Any], templates: Path) -> lis
     return found
 
 
-def _assignment(given: dict[str, str], path: Path, defaults: Mapping[str, Any]) -> Assignment:
+def _assignment(
+    given: dict[str, str], path: Path, defaults: Mapping[str, Any], templates: Path
+) -> Assignment:
     brief = path.parent / given["brief"] if "brief" in given else defaults["brief"]
     return make_assignment(
         given["topic"],
@@ -95,6 +100,7 @@ def _assignment(given: dict[str, str], path: Path, defaults: Mapping[str, Any]) 
         given.get("template", defaults["template"]),
         given.get("lang", defaults["lang"]),
         brief,
+        templates=templates,
     )
 
 
@@ -140,7 +146,3 @@ def _read_brief(path: Path) -> str:
             _("{file} cannot be read: {problem}").format(file=path, problem=problem),
             hint=_("Check the name and the permissions of the brief."),
         ) from error
-
-
-def _has_hangul(text: str) -> bool:
-    return any("가" <= character <= "힣" for character in text)

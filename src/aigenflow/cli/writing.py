@@ -7,6 +7,7 @@ import contextlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from gettext import gettext as _
 from pathlib import Path
 from typing import TypeAlias
@@ -14,11 +15,13 @@ from typing import TypeAlias
 import click
 
 from aigenflow.app import App, Assignment
+from aigenflow.batch.job_store import Job
 from aigenflow.cli.console import TerminatedError, escaped, json_text, printable, run_async
 from aigenflow.cli.progress import PlainProgress, open_progress
 from aigenflow.core.config import Settings
 from aigenflow.core.errors import AigenflowError, UsageError
 from aigenflow.core.events import OnEvent
+from aigenflow.core.models import ProcessingChoice
 from aigenflow.engine.local import LocalSession
 
 Take: TypeAlias = Callable[[App], LocalSession]
@@ -35,6 +38,8 @@ class Manner:
     allow_unpriced: bool
     quiet: bool
     as_json: bool
+    processing: ProcessingChoice | None = None
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,10 @@ def write_session(settings: Settings, home: Path, take: Take, manner: Manner) ->
         click.echo(escaped(metadata.read_text(encoding="utf-8").rstrip()))
     else:
         click.echo(_("Document: {path}").format(path=outcome.document))
+        for name in settings.output_formats:
+            if name not in ("md", "html") and outcome.document is not None:
+                path = outcome.document.with_suffix(f".{name}")
+                click.echo(_("Exported: {path}").format(path=path))
 
 
 def write_sessions(
@@ -96,12 +105,16 @@ def _write_all(
             refresh=manner.refresh,
             allow_unpriced=manner.allow_unpriced,
             on_event=progress,
+            processing=manner.processing,
+            deadline=manner.deadline,
         )
         sessions: list[LocalSession] = []
         try:
             return run_async(_write_together(app, takes, sessions, progress))
         except (KeyboardInterrupt, TerminatedError):
             progress.show(_("Stopped; finished tasks are kept."))
+            for job in app.jobs_left:
+                progress.show(_job_hint(job))
             for session in sessions:
                 if not session.is_completed:
                     progress.show(_resume_hint(session))
@@ -174,6 +187,13 @@ def _plain(topic: str, one: _Outcome) -> dict[str, str | None]:
         "error": type(one.error).__name__ if one.error else None,
         "message": one.error.message if one.error else None,
     }
+
+
+def _job_hint(job: Job) -> str:
+    return _(
+        "Batch job {job} goes on at {provider}: `aigenflow batch list` shows it, "
+        "`aigenflow batch wait` collects it, and so does resuming."
+    ).format(job=job.tag, provider=job.route.backend.value)
 
 
 def _resume_hint(session: LocalSession) -> str:

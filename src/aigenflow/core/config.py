@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,6 +29,7 @@ from pydantic_settings import (
 
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.files import ensure_directory
+from aigenflow.core.keys import redact
 from aigenflow.core.models import AgentType, Backend, FormatName, ProcessingChoice
 from aigenflow.core.yaml import read_yaml
 
@@ -477,10 +479,49 @@ def _config_error(error: ValidationError) -> ConfigError:
     value = first.get("input")
     # Where the name of a key belongs, people put the key.
     hidden = isinstance(value, dict) or "api_key_env" in first["loc"] or "@" in str(value)
-    shown = "" if hidden else f" ({str(value)[:80]!r})"
+    shown = "" if hidden else f" ({redact(str(value))[:80]!r})"
     return ConfigError(
         _("The setting {key}{value} cannot be used: {problem}").format(
-            key=key, value=shown, problem=first["msg"].removeprefix("Value error, ")
+            key=key, value=shown, problem=_problem(first)
         ),
         hint=_("`aigenflow config path` prints where settings come from."),
     )
+
+
+def _problem(details: ErrorDetails) -> str:
+    """What is wrong with a value; in pydantic's own English where nothing is known of it here."""
+    number, whole, group = (
+        _("it must be a number"),
+        _("it must be a whole number"),
+        _("it must hold values by name, like {{a: 1}}"),
+    )
+    known = {
+        "missing": _("it is missing"),
+        "string_type": _("it must be text"),
+        "string_too_short": _("it is too short"),
+        "string_too_long": _("it is too long"),
+        "int_type": whole,
+        "int_parsing": whole,
+        "int_from_float": whole,
+        "float_type": number,
+        "float_parsing": number,
+        "finite_number": number,
+        "bool_type": _("it must be true or false"),
+        "bool_parsing": _("it must be true or false"),
+        "tuple_type": _("it must be a list, like [a, b]"),
+        "dict_type": group,
+        "model_type": group,
+        "literal_error": _("it must be one of: {expected}"),
+        "enum": _("it must be one of: {expected}"),
+        "greater_than": _("it must be more than {gt}"),
+        "greater_than_equal": _("it must be at least {ge}"),
+        "less_than": _("it must be less than {lt}"),
+        "less_than_equal": _("it must be at most {le}"),
+    }
+    if details["type"] not in known:
+        return details["msg"].removeprefix("Value error, ")
+    context = {
+        name: f"{value:g}" if isinstance(value, float) else str(value).replace(" or ", ", ")
+        for name, value in details.get("ctx", {}).items()
+    }
+    return known[details["type"]].format(**context)

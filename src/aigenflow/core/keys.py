@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 
 KEYRING_SERVICE = "aigenflow"
+_KEY_SHAPES = re.compile(
+    r"\b(?:sk|pk|rk|pplx|gsk|xai|hf|nvapi)[-_][\w*.\-…]+"
+    r"|\b(?:AIza|ya29\.|AQ\.)[\w*.\-…]+"
+    r"|(?<=bearer )\S+"
+    r"|(?<=key provided: )\S+",
+    re.IGNORECASE,
+)
 
 
 def find_key(
@@ -22,3 +30,12 @@ def find_key(
     import keyring
 
     return keyring.get_password(KEYRING_SERVICE, name) or None
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """``text`` without keys: the given ones (also masked or cut short) and the usual shapes."""
+    for secret in secrets:
+        if secret:
+            # Providers echo a key with its middle starred out, so its beginning is enough.
+            text = re.sub(re.escape(secret[:8]) + r"\S*", "***", text)
+    return _KEY_SHAPES.sub("***", text)

@@ -46,6 +46,11 @@ class Language(StrEnum):
     KO = "ko"
     EN = "en"
 
+    @classmethod
+    def of(cls, text: str) -> Language:
+        """The language of a topic or question: Korean where it has Hangul."""
+        return cls.KO if any("가" <= character <= "힣" for character in text) else cls.EN
+
 
 FormatName = Literal["md", "html", "docx", "pdf", "hwpx"]
 """A format of the finished document, by its file suffix."""

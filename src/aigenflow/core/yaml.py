@@ -13,6 +13,7 @@ from typing import Any
 
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.files import read_bounded
+from aigenflow.core.keys import redact
 
 MAX_BYTES = 256 * 1024
 
@@ -23,6 +24,7 @@ def parse_yaml(text: str, name: str) -> Any:
     ``name`` is what messages call the text. Raises :class:`~aigenflow.core.errors.ConfigError`.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import YAMLError
     from ruamel.yaml.events import AliasEvent
 
@@ -36,10 +38,17 @@ def parse_yaml(text: str, name: str) -> Any:
                 hint=_("Write the value out in each place."),
             )
         return YAML(typ="safe", pure=True).load(StringIO(text))
+    except DuplicateKeyError as error:  # whose own text quotes the values
+        raise ConfigError(
+            _("{name} has the same key twice, the second time in line {line}.").format(
+                name=name, line=error.problem_mark.line + 1
+            ),
+            hint=_("Keep one of the two."),
+        ) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(
             _("{name} is not valid YAML: {problem}").format(
-                name=name, problem=" ".join(str(error).split())[:300]
+                name=name, problem=redact(" ".join(str(error).split()))[:300]
             ),
             hint=_("Check indentation, colons and quotes near the place named above."),
         ) from error

@@ -63,7 +63,7 @@ from aigenflow.engine.models import (
     Survey,
     digest,
 )
-from aigenflow.engine.runner import Step
+from aigenflow.engine.runner import NO_FILES, Step
 from aigenflow.engine.session_files import (
     FINAL_FOLDER,
     MAX_FILE_BYTES,
@@ -192,7 +192,12 @@ class LocalSession:
     def stopped(self, message: str, hint: str) -> None:
         self._save_state(status=SessionStatus.STOPPED, message=message, hint=hint)
 
-    def publish(self, documents: Mapping[str, bytes], metadata: Mapping[str, Any]) -> Path:
+    def publish(
+        self,
+        documents: Mapping[str, bytes],
+        metadata: Mapping[str, Any],
+        side_files: Mapping[str, bytes] = NO_FILES,
+    ) -> Path:
         final = self.folder / FINAL_FOLDER
         ours = {name: document_digest(data) for name, data in documents.items()}
         known = {name: [*self._published(name), sha] for name, sha in ours.items()}
@@ -200,8 +205,9 @@ class LocalSession:
         with self._journal_errors():
             ensure_directory(final)
             for name, data in documents.items():
-                self._keep_edited(final / name)
-                self._write(final / name, data)
+                self._write_document(final, name, data)
+            for name, data in side_files.items():
+                self._write(self.folder / name, data)
             self._write_json(self.folder / METADATA_FILE, dict(metadata))
             remove(self.folder / _RESERVE)
         self._save_state(
@@ -211,6 +217,25 @@ class LocalSession:
             hint="",
         )
         return final
+
+    def add(self, documents: Mapping[str, bytes]) -> tuple[Path, ...]:
+        """Keep more forms of the finished document; what a person edited is kept beside them.
+
+        Returns where they are. Raises ``JournalWriteError``.
+        """
+        final = self.folder / FINAL_FOLDER
+        ours = {name: document_digest(data) for name, data in documents.items()}
+        with self._journal_errors():
+            for name, data in documents.items():
+                self._write_document(final, name, data)
+            if self.is_completed:
+                remove(self.folder / _RESERVE)
+        self._save_state(published={**self._state.published, **{n: [s] for n, s in ours.items()}})
+        return tuple(final / name for name in documents)
+
+    def is_edited(self, name: str, data: bytes) -> bool:
+        """Whether ``data``, a document's text, is not what was published under ``name``."""
+        return document_digest(data) not in self._published(name)
 
     def forgive(self) -> None:
         """Forget failed attempts, so that a step that kept failing is tried again."""
@@ -292,12 +317,19 @@ class LocalSession:
     def _published(self, name: str) -> list[str]:
         return self._state.published.get(name, [])
 
-    def _keep_edited(self, path: Path) -> None:
+    def _write_document(self, final: Path, name: str, data: bytes) -> None:
+        """Write ``name``, which may name a folder below ``final`` (``figures/market.svg``)."""
+        ensure_directory((final / name).parent)
+        self._keep_edited(final, name)
+        self._write(final / name, data)
+
+    def _keep_edited(self, final: Path, name: str) -> None:
         """Save a document that a person edited from being overwritten."""
+        path = final / name
         if not path.exists():
             return
         data = read_bounded(path, MAX_FILE_BYTES)
-        if document_digest(data) in self._published(path.name):
+        if document_digest(data) in self._published(name):
             return
         kept = path.with_name(edited_name(path.name, {file.name for file in path.parent.iterdir()}))
         self._write(kept, data)

@@ -9,7 +9,13 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aigenflow.core.models import AgentType, DocumentType, GatewayResponse, Language
+from aigenflow.core.models import (
+    AgentType,
+    DocumentType,
+    GatewayResponse,
+    Language,
+    ProcessingChoice,
+)
 
 SCHEMA_VERSION = 1
 
@@ -27,6 +33,7 @@ class SessionSpec(BaseModel):
     """What was asked for. It never changes during the life of a session.
 
     ``brief`` is the user's text, verbatim; ``parent`` is the session this one branched from.
+    ``processing`` is how its answers are bought, ``deadline`` (aware) when the document is wanted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +47,8 @@ class SessionSpec(BaseModel):
     created: datetime
     parent: str = ""
     from_phase: int = 1
+    processing: ProcessingChoice = ProcessingChoice.LIVE
+    deadline: datetime | None = None
 
 
 class StepRecord(BaseModel):

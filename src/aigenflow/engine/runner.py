@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from aigenflow.engine.models import SessionSpec, StepRecord
+
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,14 @@ class Runner(Protocol):
         """The run stops here and can be resumed."""
         ...
 
-    def publish(self, documents: Mapping[str, bytes], metadata: Mapping[str, Any]) -> Path:
-        """Keep the finished documents by file name; return their folder."""
+    def publish(
+        self,
+        documents: Mapping[str, bytes],
+        metadata: Mapping[str, Any],
+        side_files: Mapping[str, bytes] = NO_FILES,
+    ) -> Path:
+        """Keep the finished documents by file name; return their folder.
+
+        ``side_files`` stand beside that folder, also by name.
+        """
         ...

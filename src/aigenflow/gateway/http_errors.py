@@ -26,6 +26,7 @@ from aigenflow.core.errors import (
     ServerFaultError,
     TooLargeError,
 )
+from aigenflow.core.keys import redact
 from aigenflow.core.models import Json
 
 _LONGEST_DETAIL = 300  # characters of a provider's own words that fit an error line
@@ -78,14 +79,6 @@ _STATUS_OF_KIND: tuple[tuple[str, int], ...] = (
     ("invalid", 400),
 )
 """What an error inside a stream, which has no status of its own, would have been as a status."""
-
-_KEY_SHAPES = re.compile(
-    r"\b(?:sk|pk|rk|pplx|gsk|xai|hf|nvapi)[-_][\w*.\-…]+"
-    r"|\b(?:AIza|ya29\.|AQ\.)[\w*.\-…]+"
-    r"|(?<=bearer )\S+"
-    r"|(?<=key provided: )\S+",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +153,6 @@ def error_from_event(
     error = _build(kind, provider, None, fault.retry_after_s, message)
     error.possibly_billed = isinstance(error, ServerFaultError)
     return error
-
-
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` without keys: the given ones (also masked or cut short) and the usual shapes."""
-    for secret in secrets:
-        if secret:
-            # Providers echo a key with its middle starred out, so its beginning is enough.
-            text = re.sub(re.escape(secret[:8]) + r"\S*", "***", text)
-    return _KEY_SHAPES.sub("***", text)
 
 
 def _kind(status: int, fault: _Fault) -> type[GatewayError]:

@@ -63,6 +63,9 @@ _NOT_FOR_WRITERS = frozenset({"Q03", "Q07", "Q29", "Q30"})
 """Gates that code or the printed form decides: writing anew would not help."""
 
 _WORTH_REVISING = 0.5
+_MUST_KEEP = 0.8
+"""A revision that is much shorter dropped what it should have mended."""
+
 _FINDINGS_PER_CHECK = 20
 _HANGUL_SHARE = 10
 _MARK = re.compile(r"\s?\[#?\d{1,3}\]")
@@ -240,15 +243,27 @@ def to_mend(report: QualityReport) -> tuple[CheckResult, ...]:
 
     None where most sections are missing: that is another document, and no revision away.
     """
-    coverage = next(each for each in report.checks if each.id == "Q01")
-    if coverage.share < _WORTH_REVISING:
+    if _coverage(report) < _WORTH_REVISING:
         return ()
     return tuple(each for each in report.failed_gates if each.id not in _NOT_FOR_WRITERS)
 
 
 def is_better(one: QualityReport, other: QualityReport) -> bool:
-    """Fewer failed gates, then a higher score."""
-    return (-len(one.failed_gates), one.score) > (-len(other.failed_gates), other.score)
+    """No section lost, and fewer failed gates, fewer unverified checks, or a higher score.
+
+    A text that lost sections has less that can be wrong, and is no better for it.
+    """
+    if _coverage(one) < _coverage(other):
+        return False
+    return _rank(one) > _rank(other)
+
+
+def _coverage(report: QualityReport) -> float:
+    return next(each.share for each in report.checks if each.id == "Q01")
+
+
+def _rank(report: QualityReport) -> tuple[int, int, float]:
+    return -len(report.failed_gates), -len(report.unverified), report.score
 
 
 def as_list(checks: Sequence[CheckResult], language: Language) -> str:
@@ -299,7 +314,8 @@ async def improve(
         edition = edit(text, heard)
         inputs = inputs_of(edition)
         report = assess(inputs)
-        if not is_better(report, best.report):
+        is_whole = len(edition.body) >= len(best.edition.body) * _MUST_KEEP
+        if not is_whole or not is_better(report, best.report):
             await run.asker.discard(record.response)
             return replace(best, records=heard, rounds=best.rounds + 1)
         best = Judged(

@@ -10,6 +10,7 @@ from aigenflow.testing.wire_models import BYTES_PER_TOKEN, Counts, Part, tokens_
 from aigenflow.testing.wire_script import Limits
 
 CACHE_MINIMUM_TOKENS = 1024
+LOOKED_BACK = 20
 CACHE_STEP_TOKENS = 128
 IMPLICIT_CACHE_TTL_S = 600
 
@@ -63,20 +64,25 @@ class PromptCache:
         """Anthropic's rule: prefixes end at marked parts and live as long as the mark says.
 
         The longest known prefix is read, what follows it up to the last mark is written. A prefix
-        under 1,024 tokens is not kept.
+        under 1,024 tokens is not kept. From a mark that is not known the provider looks back for
+        one that an earlier request has made, over at most ``LOOKED_BACK`` parts.
         """
         total = cached = 0
         written: dict[int, int] = {}
         start = 0
         digest = hashlib.sha256(f"explicit|{model}".encode())
+        before: deque[tuple[bytes, int]] = deque(maxlen=LOOKED_BACK)
         for part in parts:
             digest.update(f"{len(part.text)}|{part.text}".encode("utf-8", "replace"))
             total += tokens_of(part.text)
+            before.append((digest.digest(), total))
             if part.cache_ttl_s is None or total < CACHE_MINIMUM_TOKENS:
                 continue
-            if self._touch(digest.digest(), now, part.cache_ttl_s):
-                cached, written = total, {}
-            else:
+            known = max((end for key, end in before if self._knows(key, now)), default=0)
+            if known > start:
+                cached, start, written = known, known, {}
+            self._touch(digest.digest(), now, part.cache_ttl_s)
+            if total > start:
                 written[part.cache_ttl_s] = written.get(part.cache_ttl_s, 0) + total - start
             start = total
         return Counts(
@@ -104,8 +110,11 @@ class PromptCache:
             input_tokens=total, cached_input_tokens=cached, cache_write_5m_tokens=known - cached
         )
 
+    def _knows(self, key: bytes, now: float) -> bool:
+        return self._expiry.get(key, float("-inf")) > now
+
     def _touch(self, key: bytes, now: float, ttl_s: int) -> bool:
         """Whether the prefix is known; from now on it is."""
-        known = self._expiry.get(key, float("-inf")) > now
+        known = self._knows(key, now)
         self._expiry[key] = now + ttl_s
         return known

@@ -8,6 +8,7 @@ import copy
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -274,6 +275,22 @@ class TestBuildBody:
         found += ["context"] if any("cache_control" in block for block in before) else []
         assert found == marks
         assert "cache_control" not in prompt
+
+    def test_every_document_is_a_block_of_its_own(self) -> None:
+        """A task that hears one document more begins with the blocks of the one before it."""
+        documents = tuple(
+            ContextDocument(id=f"d{number}", title="t", text=f"{number}" * 4096)
+            for number in range(6)
+        )
+        request = AgentRequest(agent=AgentType.CLAUDE, phase=1, task="t", prompt="p", system="s")
+        first, second = (
+            build_body(replace(request, context=documents[:count]), ROUTE)["messages"][0]["content"]
+            for count in (5, 6)
+        )
+        texts = [block["text"] for block in first[:-1]]
+        assert texts == [block["text"] for block in second[:5]]
+        marked = [number for number, block in enumerate(second) if "cache_control" in block]
+        assert marked == [3, 4, 5]
 
 
 class TestParse:

@@ -11,15 +11,23 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from gettext import gettext as _
 from pathlib import Path
-from typing import Final
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from aigenflow.cache.models import Counters, EntryMeta, Finding, Usage
 from aigenflow.cache.storage import LEASE_S, Selection, StorageError, check_name
-from aigenflow.core.db import Database, DatabaseError, Transaction, Value, open_database
+from aigenflow.core.db import (
+    Database,
+    DatabaseError,
+    Transaction,
+    Value,
+    open_database,
+    patiently,
+)
 from aigenflow.core.files import OPS
 
 _SQLITE: Final = "sqlite:///"
@@ -57,6 +65,23 @@ _COLUMNS: Final = (
 _SORTED_BY: Final = {"created": "created_us", "size": "size_bytes", "cost": "cost_nano_usd"}
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _patient(
+    method: Callable[Concatenate[SqlStorage, _P], _T],
+) -> Callable[Concatenate[SqlStorage, _P], _T]:
+    """``method``, which leaves the same behind when it runs twice, done again after a restart."""
+
+    @wraps(method)
+    def patient(self: SqlStorage, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with _translated():
+            return patiently(lambda: method(self, *args, **kwargs))
+
+    return patient
+
+
 class SqlStorage:
     """Entries in the database at ``url``. Raises ``StorageError`` where it cannot be opened."""
 
@@ -88,6 +113,7 @@ class SqlStorage:
             )
         return bytes(rows[0][0]) if rows else None
 
+    @_patient
     def put(self, meta: EntryMeta, data: bytes, used_ns: int) -> Usage:
         row = _row(meta, data, used_ns)
         with self._transaction() as transaction:
@@ -104,9 +130,9 @@ class SqlStorage:
             return _usage(transaction)
 
     def delete(self, names: Iterable[str]) -> int:
-        with self._transaction() as transaction:
-            return _remove(transaction, [check_name(name) for name in names])
+        return self._delete([check_name(name) for name in names])
 
+    @_patient
     def clear(self) -> int:
         with self._transaction() as transaction:
             removed = len(transaction.execute("DELETE FROM cache_entries RETURNING name"))
@@ -116,6 +142,7 @@ class SqlStorage:
     def set_aside(self, name: str) -> None:
         self.delete([name])
 
+    @_patient
     def trim(self, limit_bytes: int, target_bytes: int) -> int:
         with self._transaction() as transaction:
             self._write_uses(transaction)
@@ -155,6 +182,7 @@ class SqlStorage:
         with _translated():
             return [(name, size) for name, size in self._database.query(sql, values)]
 
+    @_patient
     def count(self, happened: Counters) -> None:
         with self._transaction() as transaction:
             _count(transaction, happened)
@@ -167,6 +195,7 @@ class SqlStorage:
             )
         return Counters(hits=hits, misses=misses, stores=stores, evictions=evictions, hit_ns=hit_ns)
 
+    @_patient
     def lease(self, name: str, now: float) -> SqlLease | None:
         holder, moment = os.urandom(8).hex(), _microseconds(now)
         lease_us = int(LEASE_S * 1e6)
@@ -184,6 +213,7 @@ class SqlStorage:
             rows = transaction.execute("SELECT holder FROM cache_leases WHERE name = ?", (name,))
         return SqlLease(self, name, holder) if rows == [(holder,)] else None
 
+    @_patient
     def check(self, *, fix: bool) -> list[Finding]:
         with self._transaction() as transaction:
             noted, there = _usage(transaction), _measured(transaction)
@@ -203,6 +233,7 @@ class SqlStorage:
         with contextlib.suppress(StorageError), _translated():
             self._database.close()
 
+    @_patient
     def change_lease(self, sql: str, values: Sequence[Value]) -> None:
         """Renew or release a lease."""
         with self._transaction() as transaction:
@@ -210,8 +241,13 @@ class SqlStorage:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Transaction]:
-        with _translated(), self._database.transaction(durable=False) as transaction:
+        with self._database.transaction(durable=False) as transaction:
             yield transaction
+
+    @_patient
+    def _delete(self, names: Sequence[str]) -> int:
+        with self._transaction() as transaction:
+            return _remove(transaction, names)
 
     def _write_uses(self, transaction: Transaction) -> None:
         with self._lock:

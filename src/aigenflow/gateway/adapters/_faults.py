@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import Enum, auto
 from gettext import gettext as _
+from types import TracebackType
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -45,14 +46,39 @@ StatusError: TypeAlias = Callable[[Exception], GatewayError]
 """Reads an exception of ``Fault.STATUS``, which only its adapter knows."""
 
 
-@contextmanager
-def translated(table: FaultTable, status_error: StatusError, *, provider: str) -> Iterator[None]:
+class Translation(AbstractContextManager[None]):
+    """Turns exceptions of ``kinds``, raised inside, into errors of our tree.
+
+    A foreign exception holds the request with its key, and often what the provider said of it:
+    nothing of it stays, neither as a cause nor as a variable in the traceback.
+    """
+
+    def __init__(
+        self, kinds: tuple[type[Exception], ...], translate: Callable[[Exception], GatewayError]
+    ) -> None:
+        self._kinds = kinds
+        self._translate = translate
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, self._kinds):
+            return
+        ours = self._translate(error)
+        del error, trace
+        try:
+            raise ours
+        finally:
+            ours.__context__ = None
+
+
+def translated(table: FaultTable, status_error: StatusError, *, provider: str) -> Translation:
     """Turn the exceptions of ``table`` into errors of our tree."""
-    try:
-        yield
-    except tuple(kind for kind, _fault in table) as error:
-        # The foreign error holds the request with its key: nothing of it is kept.
-        raise translate(error, table, status_error, provider=provider) from None
+    kinds = tuple(kind for kind, _fault in table)
+    return Translation(kinds, lambda e: translate(e, table, status_error, provider=provider))
 
 
 def translate(

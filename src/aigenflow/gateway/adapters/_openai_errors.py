@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from gettext import gettext as _
@@ -30,7 +30,7 @@ class Call:
 
     provider: str
     now: datetime
-    secret: str
+    secret: str = field(repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from gettext import gettext as _
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +14,7 @@ from aigenflow.core.clock import Clock, SystemClock
 from aigenflow.core.errors import GatewayError
 from aigenflow.core.models import AgentRequest, Backend, GatewayResponse, Json, Route
 from aigenflow.gateway.adapters._answers import stamped
-from aigenflow.gateway.adapters._faults import checked_key, malformed, may_use_proxy
+from aigenflow.gateway.adapters._faults import Translation, checked_key, malformed, may_use_proxy
 from aigenflow.gateway.adapters._openai_errors import Call, foreign, translate
 from aigenflow.gateway.adapters._wire import as_dicts, as_text, is_storable
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text
@@ -190,14 +190,12 @@ class OpenAISdkGateway(ABC):
                 async for piece in stream.response.aiter_bytes():
                     yield piece
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except foreign() as error:
+    def _translated(self) -> Translation:
+        def ours(error: Exception) -> GatewayError:
             call = Call(provider=self.backend, now=self._clock.now(), secret=self._api_key)
-            # The SDK's errors hold the request and its key: no traceback shows them.
-            raise translate(error, call) from None
+            return translate(error, call)
+
+        return Translation(foreign(), ours)
 
     def _open(self) -> AsyncOpenAI:
         if self._client is None:

@@ -48,6 +48,10 @@ _MAX_CONTINUATIONS = 3
 _MAX_SEARCHES = 8  # per answer: each is billed, and brings its results in as input tokens
 _CACHEABLE_BYTES = 4 * 1024  # about 1,024 tokens, the least a provider's prompt cache takes
 
+_MARKED_DOCUMENTS = 3
+"""Of four marks that a request may have, one is the system text's. More than one document is
+marked, because the last ones are often for one task only."""
+
 _FINISH = {
     "end_turn": FinishReason.COMPLETE,
     "stop_sequence": FinishReason.COMPLETE,
@@ -117,16 +121,21 @@ class _Models(Wire):
 def build_body(request: AgentRequest, route: Route) -> dict[str, Json]:
     """The JSON of one Messages request: what stays the same over many requests stands first.
 
+    Every document is a block of its own: a prompt cache finds a prefix that an earlier request has
+    marked only where a block ends, and the next task hears the same documents and one more.
+
     Newest models refuse a trailing assistant message, so the last one is always the user's.
     """
-    context = render_context(request.context)
     prefix = request.system
     body: dict[str, Json] = {"model": route.model, "max_tokens": request.max_output_tokens}
     if request.system:
         body["system"] = [_text_block(request.system, cacheable=_is_cacheable(prefix))]
+    texts = [render_context((document,)) for document in request.context]
     parts = []
-    if context:
-        parts.append(_text_block(context, cacheable=_is_cacheable(prefix + context)))
+    for number, text in enumerate(texts, start=1):
+        prefix += text
+        is_late = number > len(texts) - _MARKED_DOCUMENTS
+        parts.append(_text_block(text, cacheable=is_late and _is_cacheable(prefix)))
     parts.append(_text_block(request.prompt))
     body["messages"] = [{"role": "user", "content": parts}]
     if request.answer_so_far:

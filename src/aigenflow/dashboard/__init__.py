@@ -1,0 +1,1 @@
+"""The program in the browser, for the person at this machine."""

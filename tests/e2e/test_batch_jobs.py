@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aigenflow.testing.bill import BillLine
+from tests.support.bill import ledger_rows, nano, price_of
+from tests.support.program import Program, Wire, through_one_sdk
+
+TOPIC = "Subscription meal kits for people with diabetes"
+TRIALS = int(os.environ.get("AIGENFLOW_TEST_CRASH_TRIALS", "1"))
+BACKENDS = {
+    "anthropic": "claude-sonnet-5-5",
+    "openai": "gpt-6.1-sol",
+    "gemini": "gemini-3.8-flash",
+}
+
+
+def at(backend: str, program: Program, wire: Wire) -> Program:
+    """The role of Gemini at a provider with jobs, the others at a server without.
+
+    So a run has one job, that of the task `charts`; what Gemini searches is live. No cache, and
+    nobody waits for company.
+    """
+    program.environ.update(
+        {
+            **through_one_sdk(wire.url),
+            "AIGENFLOW_AGENTS__GEMINI__BACKEND": backend,
+            "AIGENFLOW_AGENTS__GEMINI__BASE_URL": wire.url,
+            "AIGENFLOW_AGENTS__GEMINI__MODEL": BACKENDS[backend],
+            "AIGENFLOW_FEATURES__CACHING_ENABLED": "false",
+            "AIGENFLOW_BATCH__MAX_WAIT_SECONDS": "0.05",
+        }
+    )
+    return program
+
+
+@pytest.fixture(params=BACKENDS)
+def at_provider(request: pytest.FixtureRequest, offline: Program, wire: Wire) -> Program:
+    """At each provider with jobs."""
+    return at(str(request.param), offline, wire)
+
+
+@pytest.fixture
+def at_openai(offline: Program, wire: Wire) -> Program:
+    """At the provider whose SDK starts fastest."""
+    return at("openai", offline, wire)
+
+
+def jobs(**action: Any) -> dict[str, Any]:
+    """The script of a server whose jobs behave like this; without anything they end at once."""
+    return {"jobs": [{"action": {"polls": 0, **action}}]}
+
+
+def bought(wire: Wire) -> Counter[str]:
+    """How often each question was billed."""
+    return Counter(entry["body_sha256"] for entry in wire.billed())
+
+
+def served(program: Program) -> dict[str, str]:
+    """How each task's answer was bought."""
+    return {task["task"]: task["served_from"] for task in program.metadata()["tasks"]}
+
+
+def rewind_listing(program: Program) -> None:
+    """As if it were another day: the provider's list of jobs can be trusted."""
+    database = Path(program.environ["AIGENFLOW_HOME"]) / "jobs.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE jobs SET created_us = created_us - 120000000")
+    connection.close()
+
+
+def listed(program: Program, *arguments: str) -> list[dict[str, Any]]:
+    found = program("batch", "list", "--json", *arguments)
+    assert found.returncode == 0, found.stderr
+    value: list[dict[str, Any]] = json.loads(found.stdout)
+    return value
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    for _ in range(1500):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+def rows(program: Program) -> list[tuple[Any, ...]]:
+    database = Path(program.environ["AIGENFLOW_HOME"]) / "jobs.db"
+    if not database.exists():
+        return []
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute("SELECT stage FROM jobs").fetchall()
+    except sqlite3.OperationalError:  # its tables are being made
+        return []
+    finally:
+        connection.close()
+
+
+def test_an_answer_from_a_batch_job_costs_half(at_provider: Program, wire: Wire) -> None:
+    """Through the whole program: on the server's bill, in the ledger, and in the document."""
+    wire.script(**jobs())
+    done = at_provider("run", "--topic", TOPIC, "--processing", "batch")
+    assert done.returncode == 0, done.stderr
+    ways = served(at_provider)
+    assert {task for task, way in ways.items() if way == "batch"} == {"charts"}
+    assert max(bought(wire).values()) == 1
+    (entry,) = [entry for entry in wire.billed() if entry["tier"] == "batch"]
+    home = Path(at_provider.environ["AIGENFLOW_HOME"])
+    (row,) = [row for row in ledger_rows(home) if row["served_from"] == "batch"]
+    line = BillLine(**entry)
+    full = nano(price_of(replace(line, tier="default")))
+    assert row["billed_nano"] == nano(price_of(line)) == full // 2
+    assert row["avoided_nano"] == full - row["billed_nano"]
+    assert listed(at_provider) == []
+    assert "Ctrl-C is safe" in done.stderr
+
+
+POINTS: dict[str, tuple[dict[str, Any], Callable[[Program, Wire], bool]]] = {
+    "after the intent, before the answer to the create": (
+        {"lost": True},
+        lambda program, wire: ("intended",) in rows(program),
+    ),
+    "while the job runs": (
+        {"seconds": 3600},
+        lambda program, wire: ("submitted",) in rows(program),
+    ),
+    "while results cannot be had": (
+        {"unavailable": 4},
+        lambda program, wire: ("submitted",) in rows(program),
+    ),
+}
+
+
+@pytest.mark.parametrize("trial", range(TRIALS))
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_any_point_of_a_job_nothing_is_bought_twice(
+    at_provider: Program, wire: Wire, point: str, trial: int
+) -> None:
+    """kill -9, another day, resume: the job is found again, and the bill has every item once."""
+    action, is_reached = POINTS[point]
+    wire.script(jobs=[{"match": {"times": 1}, "action": {"polls": 0, **action}}, *jobs()["jobs"]])
+    process = at_provider.start("run", "--topic", TOPIC, "--processing", "batch")
+    wait_for(lambda: is_reached(at_provider, wire), process)
+    time.sleep(0.05 * (trial % 20))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    rewind_listing(at_provider)
+    session = at_provider.session().name
+    if point == "while the job runs":
+        tag = listed(at_provider)[0]["job"]
+        assert at_provider("batch", "cancel", tag).returncode == 0
+    done = at_provider("resume", session)
+    assert done.returncode == 0, done.stderr
+    assert served(at_provider)["charts"] == "live" if "runs" in point else "batch"
+    assert max(bought(wire).values()) == 1
+    reservations = json.loads(at_provider("budget", "reservations", "--json").stdout)
+    assert [row for row in reservations if row.get("state") == "job"] == []
+
+
+def test_ctrl_c_says_that_the_job_goes_on_and_how(at_openai: Program, wire: Wire) -> None:
+    """130, the ways to go on, and a list that shows the job; `batch wait` needs no session."""
+    wire.script(**jobs(seconds=3600))
+    process = at_openai.start("run", "--topic", TOPIC, "--processing", "batch")
+    wait_for(lambda: ("submitted",) in rows(at_openai), process)
+    process.send_signal(signal.SIGINT)
+    _out, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    session = at_openai.session().name
+    assert "aigenflow batch list" in errors
+    assert f"aigenflow resume {session}" in errors
+    (job,) = listed(at_openai)
+    assert job["sessions"] == [session]
+    assert job["state"] in ("waiting", "running")
+    assert at_openai("batch", "cancel", job["job"]).returncode == 0
+    waited = at_openai("batch", "wait", "--json")
+    assert waited.returncode == 0, waited.stderr
+    assert json.loads(waited.stdout)[0]["endings"] == {"not_run": 1}
+    assert listed(at_openai) == []
+    wire.script(**jobs())
+    done = at_openai("resume", session)
+    assert done.returncode == 0, done.stderr
+    assert "buying the rest live" in done.stderr
+
+
+def test_what_did_not_run_stops_the_run_where_that_was_chosen(
+    at_openai: Program, wire: Wire
+) -> None:
+    """batch.unfinished fail: exit 5, nothing at the full price, and resuming tries again."""
+    wire.script(**jobs(end="expired"))
+    environ = {"AIGENFLOW_BATCH__UNFINISHED": "fail"}
+    stopped = at_openai("run", "--topic", TOPIC, "--processing", "batch", env=environ)
+    assert stopped.returncode == 5, stopped.stderr
+    assert "batch" not in {entry["tier"] for entry in wire.billed()}
+    wire.script(**jobs())
+    done = at_openai("resume", at_openai.session().name, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert served(at_openai)["charts"] == "batch"
+
+
+def test_flex_is_half_the_price_and_falls_back_to_live(at_openai: Program, wire: Wire) -> None:
+    """Searches too can be flex."""
+    done = at_openai("run", "--topic", TOPIC, "--processing", "flex")
+    assert done.returncode == 0, done.stderr
+    ways = served(at_openai)
+    assert {task for task, way in ways.items() if way == "flex"} == {"charts", "deep_search"}
+
+
+def test_a_session_goes_on_as_it_was_begun(at_openai: Program, wire: Wire) -> None:
+    """Its way of buying stands in its state; resume can choose another."""
+    wire.script(**jobs(end="failed"))
+    environ = {"AIGENFLOW_BATCH__UNFINISHED": "fail"}
+    at_openai("run", "--topic", TOPIC, "--processing", "batch", env=environ)
+    state = json.loads((at_openai.session() / "pipeline_state.json").read_text())
+    assert state["spec"]["processing"] == "batch"
+    done = at_openai("resume", at_openai.session().name, "--processing", "live", env=environ)
+    assert done.returncode == 0, done.stderr
+    assert set(served(at_openai).values()) == {"live"}
+
+
+def test_the_plan_shows_what_is_chosen(offline: Program, wire: Wire) -> None:
+    """Per task and in all; without a deadline auto is live."""
+    environ = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "GEMINI_API_KEY": "k"}
+    plan = offline("plan", "--topic", TOPIC, "--processing", "batch", "--json", env=environ)
+    value = json.loads(plan.stdout)
+    ways = {task["task"]: task["processing"] for task in value["tasks"]}
+    assert ways["draft"] == "batch"
+    assert ways["deep_search"] == "live"
+    by_mode = {total["mode"]: total["expected"] for total in value["totals"]}
+    assert value["chosen"]["expected"] == by_mode["batch"]
+    plan = offline("plan", "--topic", TOPIC, "--deadline", "24h", env=environ)
+    assert "As chosen (auto)" in plan.stdout
+    plan = offline("plan", "--topic", TOPIC, "--processing", "auto", env=environ)
+    assert "Without a deadline, auto buys everything live." in plan.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--topic", TOPIC, "--deadline", "soon"),
+        ("batch", "cancel", "nothing"),
+        ("batch", "status", "nothing"),
+        ("batch", "wait", "nothing"),
+    ],
+)
+def test_wrong_use_is_said_and_nothing_begun(offline: Program, arguments: tuple[str, ...]) -> None:
+    """Exit 2, one sentence, no traceback."""
+    refused = offline(*arguments)
+    assert refused.returncode == 2, refused.stderr
+    assert "Error: " in refused.stderr
+    assert "Traceback" not in refused.stderr

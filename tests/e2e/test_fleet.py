@@ -1,0 +1,351 @@
+"""Many workers on one database: what is killed is finished elsewhere, and nothing is paid twice.
+
+Small by default; ``AIGENFLOW_TEST_FLEET=200`` runs four workers on so many documents, kills one
+every few seconds and restarts the database twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.postgres import NO_SERVER, POSTGRES, own_database, restart_server
+from tests.support.program import AGENTS, Program, Wire, clean_environment
+
+pytestmark = [
+    pytest.mark.skipif(not POSTGRES, reason=NO_SERVER),
+    pytest.mark.timeout(1500),
+]
+
+DOCUMENTS = int(os.environ.get("AIGENFLOW_TEST_FLEET", "10"))
+FULL = DOCUMENTS >= 100
+WORKERS = 4 if FULL else 2
+KILL_EVERY_S = 10.0 if FULL else 4.0
+DEAD_AFTER_S = 10 if FULL else 6
+CONCURRENCY = 6
+"""Calls at the same time per provider, over all workers."""
+DAILY_USD = Decimal(5) * DOCUMENTS
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    with own_database() as url:
+        yield url
+
+
+@pytest.fixture
+def fleet(program: Program, database: str) -> Program:
+    """The program with the fleet's database; all four real adapters at the wire server."""
+    program.environ |= {
+        "AIGENFLOW_FLEET__DATABASE_URL": database,
+        "AIGENFLOW_FLEET__POLL_SECONDS": "0.2",
+        "AIGENFLOW_FLEET__DEAD_AFTER_SECONDS": str(DEAD_AFTER_S),
+    }
+    return program
+
+
+class Workers:
+    """The worker processes of a test."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        process = self._program.start("worker", *arguments, env=env)
+        self.running.append(process)
+        return process
+
+    def kill_one(self, dice: random.Random) -> None:
+        process = dice.choice([each for each in self.running if each.poll() is None])
+        process.kill()
+        process.communicate()
+        self.running.remove(process)
+
+    def stop(self) -> None:
+        for process in self.running:
+            process.send_signal(signal.SIGTERM)
+        for process in self.running:
+            process.communicate(timeout=20)
+
+
+@pytest.fixture
+def workers(fleet: Program) -> Iterator[Workers]:
+    started = Workers(fleet)
+    yield started
+    started.stop()
+
+
+def submit(program: Program, topics: list[str], **env: str) -> list[str]:
+    """Submit topics; return their sessions."""
+    (program.folder / "topics.txt").write_text("\n".join(topics) + "\n")
+    done = program("submit", "--topics", "topics.txt", "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    names: list[str] = json.loads(done.stdout)
+    return names
+
+
+def status(program: Program, **env: str) -> dict[str, Any]:
+    """``fleet status --json``."""
+    done = program("fleet", "status", "--json", env=env)
+    assert done.returncode == 0, done.stderr + done.stdout
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+def wait_until(program: Program, holds: Callable[[dict[str, Any]], bool], within_s: float) -> Any:
+    """The first status for which it ``holds``."""
+    deadline = time.monotonic() + within_s
+    while True:
+        seen = status(program)
+        if holds(seen):
+            return seen
+        assert time.monotonic() < deadline, json.dumps(seen, indent=1)[-4000:]
+        time.sleep(0.5)
+
+
+def all_are(wanted: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda seen: all(each["status"] == wanted for each in seen["sessions"])
+
+
+def documents(folder: Path) -> dict[str, dict[str, str]]:
+    """By topic, the finished documents of the sessions in ``folder`` by name."""
+    found = {}
+    for state in folder.glob("*/pipeline_state.json"):
+        topic = json.loads(state.read_text())["spec"]["topic"]
+        final = state.parent / "final"
+        found[topic] = {file.name: file.read_text() for file in final.glob("*.md")}
+    return found
+
+
+def topics(count: int) -> list[str]:
+    return [f"Meal kits for people with diabetes in district {n}" for n in range(1, count + 1)]
+
+
+def most_at_once(bill: list[dict[str, Any]]) -> Counter[str]:
+    """The largest number of calls that one provider had under way at the same time."""
+    most: Counter[str] = Counter()
+    for provider in {line["provider"] for line in bill}:
+        moments = []
+        for line in (each for each in bill if each["provider"] == provider):
+            began = datetime.fromisoformat(line["at"])
+            moments += [(began, 1), (began + timedelta(seconds=line["duration_s"]), -1)]
+        under_way = 0
+        for _moment, change in sorted(moments):
+            under_way += change
+            most[provider] = max(most[provider], under_way)
+    return most
+
+
+def test_documents_survive_killed_workers_and_a_restarted_database(
+    fleet: Program, workers: Workers, wire: Wire, tmp_path: Path
+):
+    """Every document is finished and equal to a single machine's; hardly a call is paid twice."""
+    wire.script(defaults={"latency_s": [0.1, 0.4]})
+    fleet.environ["AIGENFLOW_BUDGET__DAILY_USD"] = str(DAILY_USD)
+    for agent in AGENTS:
+        fleet.environ[f"AIGENFLOW_AGENTS__{agent}__CONCURRENCY"] = str(CONCURRENCY)
+    dice = random.Random(7)
+    names = submit(fleet, topics(DOCUMENTS))
+    for _ in range(WORKERS):
+        workers.start("--quiet", "--sessions", "8")
+    kills = restarts = 0
+    deadline = time.monotonic() + (1200 if FULL else 200)
+    began = time.monotonic()
+    wait_until(fleet, lambda seen: any(s["phase"] > 1 for s in seen["sessions"]), 120)
+    while not all_are("completed")(seen := status(fleet)):
+        assert time.monotonic() < deadline, json.dumps(seen, indent=1)[-6000:]
+        if kills < (2 if not FULL else 10_000):
+            workers.kill_one(dice)
+            workers.start("--quiet", "--sessions", "8")
+            kills += 1
+        if restarts < (2 if FULL else 1) and kills >= 2 * (restarts + 1):
+            restart_server()
+            restarts += 1
+        for process in [each for each in workers.running if each.poll() is not None]:
+            workers.running.remove(process)
+            _out, problem = process.communicate()
+            # What a supervisor starts again: a machine with too much to do, no database just now.
+            assert process.returncode == 2 or "silent for so long" in problem, problem
+            workers.start("--quiet", "--sessions", "8")
+            kills += 1
+        time.sleep(KILL_EVERY_S)
+    took_s = time.monotonic() - began
+    workers.stop()
+    workers.running.clear()
+    assert restarts, "the work was done before the database was restarted"
+    bill = wire.bill()
+
+    fetched = fleet("fleet", "fetch", "--all", timeout=600)
+    assert fetched.returncode == 0, fetched.stderr
+    assert len(fetched.stdout.split()) == len(names) == DOCUMENTS
+    listed = json.loads(fleet("status", "--json").stdout)
+    assert {each["status"] for each in listed} == {"completed"}
+
+    ledger = status(fleet)
+    repeated = sum(n - 1 for n in Counter(line["question"] for line in bill).values())
+    spent, budget = Decimal(ledger["spent_usd"]), ledger["budgets"][0]
+    print(
+        f"{DOCUMENTS} documents, {WORKERS} workers, {kills} kills, {restarts} restarts, "
+        f"{took_s:.0f} s, {len(bill)} calls, {repeated} repeated, most at once "
+        f"{dict(most_at_once(bill))}, ${spent} of ${DAILY_USD}, reserved {budget['reserved_usd']}"
+    )
+    alone = Program(tmp_path / "alone", clean_environment(tmp_path / "home-alone"))
+    alone.folder.mkdir()
+    for agent in AGENTS:
+        alone.environ[f"AIGENFLOW_AGENTS__{agent}__BASE_URL"] = wire.url
+    wire.reset()
+    run = alone("run", "--topics", "../work/topics.txt", "--quiet", timeout=900)
+    assert run.returncode == 0, run.stderr
+    assert documents(fleet.folder / "output") == documents(alone.folder / "output")
+
+    lost_at_once = min(CONCURRENCY * len(AGENTS), 8 * 2)
+    assert repeated <= kills * lost_at_once + restarts * WORKERS * lost_at_once
+    assert most_at_once(bill).most_common(1)[0][1] <= CONCURRENCY + kills * CONCURRENCY
+    assert spent + Decimal(budget["reserved_usd"]) <= DAILY_USD
+    once = {line["question"] for line in bill}
+    assert once == {line["question"] for line in wire.bill()}, "other questions than on one machine"
+
+
+def test_limits_hold_over_all_workers(fleet: Program, workers: Workers, wire: Wire):
+    """Calls at the same time and calls per minute are those of the settings, for all together."""
+    wire.script(defaults={"latency_s": 0.15})
+    for agent in AGENTS:
+        fleet.environ[f"AIGENFLOW_AGENTS__{agent}__CONCURRENCY"] = "2"
+    fleet.environ["AIGENFLOW_AGENTS__CLAUDE__REQUESTS_PER_MINUTE"] = "120"
+    submit(fleet, topics(6))
+    for _ in range(2):
+        workers.start("--quiet")
+    wait_until(fleet, all_are("completed"), 90)
+    bill = wire.bill()
+    assert max(most_at_once(bill).values()) <= 2
+    times = sorted(
+        datetime.fromisoformat(line["at"]) for line in bill if line["provider"] == "anthropic"
+    )
+    burst = 30  # a quarter of a minute's worth at once, then evenly
+    for first in range(len(times)):
+        for last in range(first, len(times)):
+            seconds = (times[last] - times[first]).total_seconds()
+            assert last - first + 1 <= burst + 90 / 60 * (seconds + 1) + 1
+
+
+def test_versions_leave_each_other_alone(fleet: Program, workers: Workers):
+    """A worker takes the sessions of its own version only, and says whose the others are."""
+    old = submit(fleet, topics(1), AIGENFLOW_FLEET__VERSION="old")
+    new = submit(fleet, topics(2)[1:], AIGENFLOW_FLEET__VERSION="new")
+    worker = workers.start(env={"AIGENFLOW_FLEET__VERSION": "new"})
+    seen = wait_until(
+        fleet, lambda seen: any(s["status"] == "completed" for s in seen["sessions"]), 60
+    )
+    assert {s["session"]: s["status"] for s in seen["sessions"]} == {
+        old[0]: "waiting",
+        new[0]: "completed",
+    }
+    assert seen["unserved"] == {"old": 1}
+    told = fleet("fleet", "status").stdout
+    assert "1 sessions belong to version old, which no worker has." in told
+    worker.send_signal(signal.SIGTERM)
+    assert "1 sessions belong to version old" in worker.communicate(timeout=20)[0]
+    cancelled = fleet("fleet", "cancel", old[0])
+    assert cancelled.returncode == 0, cancelled.stderr
+    refused = fleet("fleet", "resume", old[0])
+    assert refused.returncode == 2
+    assert "belongs to version old" in refused.stderr
+
+
+def test_a_worker_that_is_asked_to_end_hands_its_sessions_on(
+    fleet: Program, workers: Workers, wire: Wire
+):
+    """It ends within five seconds; another finishes its session without paying anything twice."""
+    wire.script(defaults={"latency_s": 1.0})
+    submit(fleet, topics(1))
+    first = workers.start("--quiet")
+    wait_until(fleet, lambda seen: seen["sessions"][0]["phase"] >= 2, 40)
+    began = time.monotonic()
+    first.send_signal(signal.SIGTERM)
+    first.wait(timeout=20)
+    assert time.monotonic() - began < 6
+    seen = status(fleet)
+    assert (seen["sessions"][0]["status"], seen["workers"]) == ("waiting", [])
+    wire.script(defaults={"latency_s": 0})
+    workers.start("--quiet")
+    done = wait_until(fleet, all_are("completed"), 40)
+    assert done["sessions"][0]["runs"] == 2
+    questions = Counter(line["question"] for line in wire.bill())
+    assert set(questions.values()) == {1}
+
+
+def test_a_dead_workers_calls_are_waste(fleet: Program, workers: Workers, wire: Wire):
+    """What a killed worker had under way is paid again once, and in the ledger as lost."""
+    wire.script(rules=[{"match": {"nth": 3}, "action": {"latency_s": 60}}])
+    submit(fleet, topics(1))
+    first = workers.start("--quiet")
+    wait_until(fleet, lambda seen: seen["sessions"][0]["phase"] == 2, 40)
+    time.sleep(0.5)
+    first.kill()
+    workers.start("--quiet")
+    wait_until(fleet, all_are("completed"), 60)
+    assert max(Counter(line["question"] for line in wire.bill()).values()) <= 2
+    stats = fleet(
+        "stats",
+        "--json",
+        env={"AIGENFLOW_LEDGER__URL": fleet.environ["AIGENFLOW_FLEET__DATABASE_URL"]},
+    )
+    assert stats.returncode == 0, stats.stderr
+    assert "wasted" in stats.stdout
+    assert Decimal(status(fleet)["spent_usd"]) > 0
+
+
+def test_a_session_that_stops_is_shown_and_goes_on_when_resumed(
+    fleet: Program, workers: Workers, wire: Wire
+):
+    """A refused key stops a session with its reason; put right and resumed, it is finished."""
+    wire.script(rules=[{"match": {"contains": "diabetes"}, "action": {"status": 401}}])
+    names = submit(fleet, topics(1))
+    workers.start("--quiet")
+    seen = wait_until(fleet, all_are("stopped"), 60)
+    assert seen["sessions"][0]["message"]
+    wire.script()
+    assert fleet("fleet", "resume", "--all").stdout.strip() == "Waiting again: 1"
+    wait_until(fleet, all_are("completed"), 60)
+    fetched = fleet("fleet", "fetch", names[0])
+    folder = Path(fetched.stdout.strip())
+    assert (fleet.folder / folder / "final").is_dir()
+    again = fleet("fleet", "fetch", names[0])
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_shared_folder_gets_each_finished_session(fleet: Program, workers: Workers):
+    """With --shared-dir, finished sessions stand in a folder as one machine would leave them."""
+    submit(fleet, topics(1))
+    workers.start("--quiet", "--shared-dir", "shared")
+    wait_until(fleet, all_are("completed"), 60)
+    deadline = time.monotonic() + 10
+    while not list((fleet.folder / "shared").glob("*/final/*.md")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    listed = fleet("status", "--json", "--output-dir", "shared")
+    assert [each["status"] for each in json.loads(listed.stdout)] == ["completed"]
+
+
+def test_a_fleet_without_a_database_says_so(offline: Program):
+    """The error names the option and the setting."""
+    (offline.folder / "topics.txt").write_text("Meal kits for people with diabetes\n")
+    done = offline("submit", "--topics", "topics.txt")
+    assert done.returncode == 2
+    assert "--database postgresql://" in done.stderr
+    nowhere = offline("fleet", "status", "--database", "postgresql://nobody@127.0.0.1:9/none")
+    assert nowhere.returncode == 2
+    assert "cannot be reached" in nowhere.stderr
