@@ -18,6 +18,22 @@ def only(text: str) -> Figure:
     return figure
 
 
+def test_a_sign_of_multiplication_is_no_multiple() -> None:
+    """A price times a number of customers is two figures; ``2.5x`` alone is one."""
+    factors = find_figures("£14,400 × 12 grocers")
+    assert [(str(each.quantity.value), each.quantity.unit) for each in factors] == [
+        ("14400", "GBP"),
+        ("12", "grocers"),
+    ]
+    assert [each.quantity.unit for each in find_figures("10,000 × KRW 5")] == ["", "KRW"]
+    assert only("2.5× more").quantity.unit == "x"
+
+
+def test_a_date_before_a_comma_is_a_date() -> None:
+    """No part of it is left over as a figure."""
+    assert find_figures("measured on 2026-03-15, see the annex") == ()
+
+
 @pytest.mark.parametrize(
     ("text", "value", "unit", "precision"),
     [

@@ -55,6 +55,11 @@ def _with(client: Client, cookie: str) -> str:
     return "; ".join([*(f"{k}={v}" for k, v in client.cookies.items()), cookie])
 
 
+def test_a_run_that_was_started_here_lets_go_of_its_session(client: Client, document: str) -> None:
+    """What the form began, any process can open afterwards."""
+    client.app.engine.open(document).close()
+
+
 def test_a_price_is_shown_before_anything_is_bought(client: Client) -> None:
     """The form gives a quote and an offer to start; no session is made."""
     page = client.post("/plan", {"topic": TOPIC, "template": "default", "language": ""})

@@ -61,7 +61,7 @@ class Page:
                     return found
             except WebDriverException:
                 pass
-            assert time.monotonic() < end, self.driver.page_source[-3000:]
+            assert time.monotonic() < end, self.text()[:3000]
             time.sleep(0.05)
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from datetime import date
+
 from aigenflow.core.models import Citation, Language
-from aigenflow.export.markdown import DocumentParts, assemble, headings, unfenced
+from aigenflow.export.markdown import DocumentParts, Reference, assemble, headings, unfenced
 
 SOURCE = Citation(url="https://a.example/x", title="A [draft]\nreport", date="2026")
+LISTED = Reference(number=1, citation=SOURCE, accessed=date(2026, 11, 22))
 
 
 def parts(body: str, **changes: object) -> DocumentParts:
@@ -25,14 +28,22 @@ def test_a_body_without_a_title_gets_one() -> None:
 
 def test_references_are_listed_with_number_title_date_and_address() -> None:
     """Titles from the web cannot break the list."""
-    text = assemble(parts("x [1]", references=[(1, SOURCE)]))
-    assert text.endswith("## References\n\n1. A (draft) report, 2026. <https://a.example/x>\n")
+    text = assemble(parts("x [1]", references=[LISTED]))
+    assert text.endswith(
+        "## References\n\n1. A (draft) report, 2026. <https://a.example/x> (accessed 2026-11-22)\n"
+    )
+
+
+def test_the_day_of_access_is_in_the_documents_language() -> None:
+    """A Korean list of references says so in Korean."""
+    text = assemble(parts("x [1]", references=[LISTED], language=Language.KO))
+    assert text.endswith("<https://a.example/x> (열람일 2026-11-22)\n")
 
 
 def test_references_go_below_the_documents_own_heading_for_them() -> None:
     """A template that ends with a section for sources gets no second one."""
     body = "## One\n\nx [1]\n\n## 13. Sources\n"
-    text = assemble(parts(body, references=[(1, SOURCE)], references_heading="13. Sources"))
+    text = assemble(parts(body, references=[LISTED], references_heading="13. Sources"))
     assert "## References" not in text
     assert text.index("13. Sources") < text.index("1. A (draft)")
 

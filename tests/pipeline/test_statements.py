@@ -69,3 +69,21 @@ def test_any_text_is_taken_apart(text: str) -> None:
     """Whatever it is."""
     list(find_statements(text))
     list(find_tables(text))
+
+
+@pytest.mark.parametrize(
+    ("header", "scale"),
+    [
+        ("Amount (KRW 100 million)", 10**8),
+        ("Amount (KRW million)", 10**6),
+        ("금액(억원)", 10**8),
+        ("Amount (thousand)", 10**3),
+        ("SOM (year 3)", 1),
+        ("Amount", 1),
+    ],
+)
+def test_a_header_scales_its_column(header: str, scale: int) -> None:
+    """A unit in parentheses says what one of the figures below it stands for."""
+    table = f"| Item | {header} |\n| --- | --- |\n| Market | 35 |\n"
+    (*_above, row) = find_statements(table)
+    assert [figure.quantity.value for figure in row.figures] == [35 * scale]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
@@ -15,7 +16,7 @@ import pytest
 from tests.security.leaks import CANARIES, everything_below, leaks
 from tests.support.program import AGENTS, Program, Wire, clean_environment
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 TOPIC = "Subscription meal kits for people with diabetes"
 PROVIDERS = dict(
     zip(("anthropic", "openai", "gemini", "perplexity"), CANARIES.values(), strict=True)
@@ -37,11 +38,17 @@ def show(kind, error, trace):
     dump = traceback.TracebackException(kind, error, trace, capture_locals=True)
     print("".join(dump.format()), file=sys.stderr)
 sys.excepthook = show
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        reached = arguments[1][1] if event == "socket.connect" else arguments[0]
+        print("REACHES", reached, file=sys.stderr)
+sys.addaudithook(watch)
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 from aigenflow.main import main
 main()
 """
-"""As much as can be told: every log line of every library, and the variables in a traceback."""
+"""As much as can be told: every log line of every library, the variables in a traceback, and the
+port of every connection and every name that is looked up."""
 
 
 class LoudProgram(Program):
@@ -173,6 +180,12 @@ def test_no_key_is_written(used: LoudProgram) -> None:
     for sign in ("ledger.db", "cache/entries/", "business_plan.docx!word/", "usage.prom"):
         assert sign in names, sign
     assert leaks(written) == []
+
+
+def test_nobody_else_is_contacted(used: LoudProgram, wire: Wire) -> None:
+    """No telemetry of an SDK, no look for updates, no address that a redirect names."""
+    port = wire.url.rpartition(":")[2]
+    assert set(re.findall(r"^REACHES (\S+)", used.told(), re.MULTILINE)) == {port}
 
 
 def test_no_process_has_a_key_among_its_arguments(tmp_path: Path, wire: Wire) -> None:

@@ -444,3 +444,12 @@ def test_a_wrong_script_is_refused_at_the_start() -> None:
     """A script that cannot be meant raises, naming the place."""
     with pytest.raises(ConfigError, match=r"rules\.0\.action\.fault"):
         WireServer({"rules": [{"action": {"fault": "explode"}}]})
+
+
+async def test_an_answer_can_be_drawn_out(http: aiohttp.ClientSession) -> None:
+    """``fill`` brings an answer near to that share of its output limit, and never over it."""
+    async with WireServer({"defaults": {"fill": 0.5}}) as server:
+        await post(http, server, "/v1/messages", CLAUDE, ANTHROPIC_HEADERS)
+        (line,) = server.bill
+    assert (line.status, line.outcome) == (200, "complete")
+    assert CLAUDE["max_tokens"] * 0.4 < line.output_tokens <= CLAUDE["max_tokens"] * 0.5 + 1

@@ -61,7 +61,7 @@ class AesCodec:
         try:
             plain = self._cipher.decrypt(nonce, coded, _VERSION + bound_to)
         except (InvalidTag, ValueError) as error:
-            raise SealedEntryError("made with another key, or tampered with") from error
+            raise SealedEntryError(_("made with another key, or tampered with")) from error
         return decompress(plain[1:]) if plain[:1] == _ZLIB else plain[1:]
 
 

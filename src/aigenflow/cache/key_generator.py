@@ -39,25 +39,6 @@ _IN_THE_KEY_ITSELF = frozenset({"prompt", "agent", "phase"})
 _REQUEST_FIELDS_LEFT_OUT = FIELDS_THAT_CANNOT_MATTER | _IN_THE_KEY_ITSELF
 _ROUTE_FIELDS_LEFT_OUT = frozenset({"agent", "actor", "context_window_tokens"})
 
-_REASONS: Mapping[str, str] = {
-    "prompt": "the instruction, in lower case with single spaces",
-    "agent": "another role is another voice",
-    "phase": "the same words in another phase are another question",
-    "request.task": "tasks of one phase do not share answers",
-    "request.context": "the earlier results the model hears",
-    "request.system": "the system prompt",
-    "request.max_output_tokens": "where the answer would be cut",
-    "request.web_search": "an answer with the web in view is another answer",
-    "request.language": "the language of the document",
-    "request.options": "passed through to the provider",
-    "request.answer_so_far": "the text the model goes on from",
-    "route.backend": "the service that answers",
-    "route.model": "the model that answers",
-    "route.base_url": "the server that answers",
-    "route.options": "the agent's own settings, passed through to the provider",
-    "normalize": "prompts are compared to the letter",
-    "schema": "the version of this list",
-}
 _NOT_JSON = (TypeError, ValueError, RecursionError)
 _SHOWN_AS_THEY_ARE = (bool, int, Enum)
 _SHORT_TEXTS = frozenset({"agent", "phase", "request.task", "route.model", "normalize"})
@@ -191,7 +172,30 @@ def differences(before: Ingredients, after: Ingredients) -> tuple[Difference, ..
 
 def reason_for(name: str) -> str:
     """Why the ingredient called ``name`` is part of the key."""
-    return _REASONS.get(name.partition("[")[0], "can change the answer")
+    return _reasons().get(name.partition("[")[0], _("can change the answer"))
+
+
+def _reasons() -> Mapping[str, str]:
+    """Why each ingredient can change the answer."""
+    return {
+        "prompt": _("the instruction, in lower case with single spaces"),
+        "agent": _("another role is another voice"),
+        "phase": _("the same words in another phase are another question"),
+        "request.task": _("tasks of one phase do not share answers"),
+        "request.context": _("the earlier results the model hears"),
+        "request.system": _("the system prompt"),
+        "request.max_output_tokens": _("where the answer would be cut"),
+        "request.web_search": _("an answer with the web in view is another answer"),
+        "request.language": _("the language of the document"),
+        "request.options": _("passed through to the provider"),
+        "request.answer_so_far": _("the text the model goes on from"),
+        "route.backend": _("the service that answers"),
+        "route.model": _("the model that answers"),
+        "route.base_url": _("the server that answers"),
+        "route.options": _("the agent's own settings, passed through to the provider"),
+        "normalize": _("prompts are compared to the letter"),
+        "schema": _("the version of this list"),
+    }
 
 
 def _compared(listed: Ingredients, name: str) -> tuple[str, str] | None:

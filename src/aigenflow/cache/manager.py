@@ -294,7 +294,7 @@ class CacheManager:
                 return None
             stamp, response = decode_answer(data, self._codec)
             if stamp.key != identity.key:
-                raise DamagedEntryError("the entry of another key")
+                raise DamagedEntryError(_("the entry of another key"))
             state = freshness(stamp.created, stamp.seen, self._ttl.of(phase), now)
             if state is Freshness.EXPIRED or not _answers(stamp, identity):
                 return None

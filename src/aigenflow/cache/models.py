@@ -20,6 +20,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from gettext import gettext as _
 from typing import Any, Final, NamedTuple, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -239,9 +240,9 @@ def decompress(data: bytes) -> bytes:
     try:
         plain = machine.decompress(data, MAX_ENTRY_BYTES)
     except zlib.error as error:
-        raise DamagedEntryError("the compressed body is damaged") from error
+        raise DamagedEntryError(_("the compressed body is damaged")) from error
     if not machine.eof:
-        raise DamagedEntryError("the compressed body is cut, or too large")
+        raise DamagedEntryError(_("the compressed body is cut, or too large"))
     return plain
 
 
@@ -285,7 +286,7 @@ def decode_answer(data: bytes, codec: Codec) -> tuple[Stamp, GatewayResponse]:
         response = GatewayResponse.model_validate_json(data[start : start + length])
         return _stamp(from_json(meta)), response
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedEntryError("not an entry") from error
+        raise DamagedEntryError(_("not an entry")) from error
 
 
 def decode_meta(data: bytes) -> EntryMeta:
@@ -296,7 +297,7 @@ def decode_meta(data: bytes) -> EntryMeta:
     try:
         return EntryMeta.model_validate_json(_split(data)[0])
     except ValidationError as error:
-        raise DamagedEntryError("not an entry") from error
+        raise DamagedEntryError(_("not an entry")) from error
 
 
 def decode_entry(data: bytes, codec: Codec) -> Entry:
@@ -318,7 +319,7 @@ def decode_entry(data: bytes, codec: Codec) -> Entry:
             response=GatewayResponse.model_validate(document["body"]["response"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedEntryError("not an entry") from error
+        raise DamagedEntryError(_("not an entry")) from error
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
@@ -330,16 +331,16 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
 def _checked(data: bytes) -> tuple[int, int]:
     """Where meta ends, and the length of the response, from bytes whose checksum is right."""
     if len(data) < _HEADER.size:
-        raise DamagedEntryError("cut short")
+        raise DamagedEntryError(_("cut short"))
     mark, checksum, second, meta_bytes, third, response_bytes, fourth = _HEADER.unpack_from(data)
     if (mark, second, third, fourth) != _MARKS:
-        raise DamagedEntryError("not an entry of this version")
+        raise DamagedEntryError(_("not an entry of this version"))
     if checksum != b"%08x" % zlib.crc32(memoryview(data)[_CHECKED_FROM:]):
-        raise DamagedEntryError("the checksum does not match")
+        raise DamagedEntryError(_("the checksum does not match"))
     try:
         return _HEADER.size + int(meta_bytes, 16), int(response_bytes, 16)
     except ValueError as error:
-        raise DamagedEntryError("not an entry") from error
+        raise DamagedEntryError(_("not an entry")) from error
 
 
 def _stamp(meta: dict[str, str]) -> Stamp:
@@ -355,7 +356,7 @@ def _stamp(meta: dict[str, str]) -> Stamp:
 
 def _decoded(body: bytes, meta: bytes, codec: Codec) -> bytes:
     if not body.startswith(b'"'):
-        raise DamagedEntryError("not encrypted")
+        raise DamagedEntryError(_("not encrypted"))
     return codec.decode(base64.b64decode(body[1:-1], validate=True), meta)
 
 

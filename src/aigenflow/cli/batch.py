@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from gettext import gettext as _
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,6 +76,8 @@ def status(job: str | None, as_json: bool) -> None:
 @options.quiet()
 @options.as_json()
 def wait(jobs: tuple[str, ...], quiet: bool, as_json: bool) -> int:
+    import asyncio  # here, because --help needs none
+
     async def collect(desk: JobDesk) -> list[dict[str, Any]]:
         names = jobs or [each.tag for each in desk.open_jobs()]
         tags = [desk.find(name).tag for name in names]

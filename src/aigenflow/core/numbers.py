@@ -115,7 +115,7 @@ _MARKED = re.compile(
 _BY_DIGITS = re.compile(
     r"(?<!\d)(?=\d)(?:"
     # Dates and times.
-    rf"{_YEAR}\s?[-./]\s?(?:1[0-2]|0?[1-9])(?!\d)(?:\s?[-./]\s?\d{{1,2}})?\.?(?![\d,%])"
+    rf"{_YEAR}\s?[-./]\s?(?:1[0-2]|0?[1-9])(?!\d)(?:\s?[-./]\s?\d{{1,2}})?\.?(?!\d|,\d|%)"
     rf"|\d{{1,2}}[-/]\d{{1,2}}[-/](?:{_YEAR}|\d\d)(?!\d)"
     r"|\d{1,2}\s?월(?:\s?\d{1,2}\s?일)?(?!간)"
     rf"|\d{{1,2}}(?:st|nd|rd|th)?\s+(?i:{_MONTHS})(?![A-Za-z])(?:,?\s+{_YEAR})?"
@@ -197,7 +197,8 @@ _FIGURE = re.compile(
     rf"(?:(?P<letter>[KkMmBbTt](?:[Nn])?(?![A-Za-z\d]))|[\s-]?(?P<scale>{WORD_SCALE})(?![A-Za-z]))?"
     rf"(?:\s?(?:여\s?)?(?:(?P<point>%\s?[pP](?![A-Za-z])|%포인트|퍼센트포인트|percentage points?\b)"
     rf"|(?P<percent>%|퍼센트|percent\b|per cent\b|프로(?![가-힣]))"
-    rf"|(?P<multiple>배(?!럴|터|포|송|관|경|치|출|정|수|분)|[xX×](?![A-Za-z\d])|times\b|-?fold\b)"
+    r"|(?P<multiple>배(?!럴|터|포|송|관|경|치|출|정|수|분)"
+    r"|[xX×](?![A-Za-z\d]|\s?[₩$€£(\d]|\s[A-Z]{3}\s?\d)|times\b|-?fold\b)"
     rf"|(?P<after>{CURRENCY_MARK})"
     rf"|(?P<counter>{_COUNTERS})|(?P<word>[A-Za-z][A-Za-z²³/]*|[가-힣]{{1,6}})))?"
 )

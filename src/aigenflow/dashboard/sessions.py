@@ -158,12 +158,13 @@ class LocalSessions:
         return [self._entry(name) for name in self._runs.names()]
 
     async def start(self, assignment: Assignment) -> str:
-        session = await asyncio.to_thread(self._app.start, assignment)
+        # In this thread: a session's lock belongs to the thread that took it.
+        session = self._app.start(assignment)
         self._runs.begin(session)
         return session.spec.session
 
     async def resume(self, name: str) -> None:
-        self._runs.begin(await asyncio.to_thread(self._app.engine.open, name))
+        self._runs.begin(self._app.engine.open(name))
 
     async def cancel(self, name: str) -> None:
         if not await self._runs.cancel(name):

@@ -86,6 +86,7 @@ class Site:
         theme = request.cookies.get(THEME_COOKIE, "auto")
         frame = {
             "path": request.url.path,
+            "back": _way_back(request),
             "language": spoken(),
             "theme": theme if theme in THEMES else "auto",
             "notices": self.notices,
@@ -102,6 +103,14 @@ class Site:
 def site_of(request: Request) -> Site:
     """The site that answers ``request``."""
     return cast("Site", request.app.state.site)
+
+
+def _way_back(request: Request) -> str:
+    """Where to go after a change of language or theme: here, unless here is only for forms."""
+    path, query = request.url.path, request.url.query
+    if request.method != "GET":
+        return path if path == "/plan" else "/"
+    return f"{path}?{query}" if query else path
 
 
 def _refresh_of(request: Request) -> int:

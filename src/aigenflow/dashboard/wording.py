@@ -32,7 +32,7 @@ def count(number: int) -> str:
 
 def percent(share: Decimal | float) -> str:
     """Per cent with one decimal, of a figure from 0 to 100."""
-    return f"{share:,.1f} %"
+    return _("{share} %").format(share=f"{share:,.1f}")
 
 
 def size(size_bytes: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from aigenflow.core.models import Citation, Language
 
@@ -13,6 +14,16 @@ _WORDS = {
     Language.EN: ("References", "About this document"),
     Language.KO: ("참고 자료", "이 문서에 대하여"),
 }
+_ACCESSED = {Language.EN: "accessed {day}", Language.KO: "열람일 {day}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One entry of the list of references; ``accessed`` is the day on which it was read."""
+
+    number: int
+    citation: Citation
+    accessed: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +36,7 @@ class DocumentParts:
 
     title: str
     body: str
-    references: Sequence[tuple[int, Citation]]
+    references: Sequence[Reference]
     statement: str
     language: Language
     references_heading: str = ""
@@ -39,7 +50,7 @@ def assemble(parts: DocumentParts) -> str:
     if parts.references:
         if not parts.references_heading or not _ends_with_section(body, parts.references_heading):
             blocks.append(f"## {references}")
-        blocks.append("\n".join(_reference(n, citation) for n, citation in parts.references))
+        blocks.append("\n".join(_reference(each, parts.language) for each in parts.references))
     if parts.statement:
         blocks.append(f"---\n\n**{about}.** {parts.statement}")
     return "\n\n".join(blocks) + "\n"
@@ -68,7 +79,9 @@ def _ends_with_section(body: str, heading: str) -> bool:
     return bool(found) and found[-1] == heading
 
 
-def _reference(number: int, citation: Citation) -> str:
+def _reference(reference: Reference, language: Language) -> str:
+    citation = reference.citation
     title = " ".join((citation.title or citation.url).split()).replace("[", "(").replace("]", ")")
-    date = f", {citation.date}" if citation.date else ""
-    return f"{number}. {title}{date}. <{citation.url}>"
+    dated = f", {citation.date}" if citation.date else ""
+    accessed = _ACCESSED[language].format(day=reference.accessed.isoformat())
+    return f"{reference.number}. {title}{dated}. <{citation.url}> ({accessed})"

@@ -15,7 +15,7 @@ from aigenflow.core.events import RunFinished, RunStarted
 from aigenflow.core.markers import renumber
 from aigenflow.core.models import AgentType, Backend, DocumentType, Language, ServedFrom
 from aigenflow.engine.models import SessionSpec, StepRecord
-from aigenflow.export.markdown import DocumentParts, assemble, headings
+from aigenflow.export.markdown import DocumentParts, Reference, assemble, headings
 from aigenflow.pipeline import (
     phase1_framing,
     phase2_research,
@@ -206,7 +206,12 @@ def _document(body: str, records: Sequence[StepRecord], sources: Sources, run: P
         DocumentParts(
             title=run.spec.topic,
             body=body if _is_offline(records) else renumber(body, order),
-            references=[(order[number], citation) for number, citation in used],
+            references=[
+                Reference(
+                    number=order[number], citation=citation, accessed=sources.accessed[number - 1]
+                )
+                for number, citation in used
+            ],
             statement="" if _is_offline(records) else run.outline.ai_statement,
             language=run.spec.language,
             references_heading=last.heading if last.id == "sources" else "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from aigenflow.core.markers import from_shared, renumber, used_numbers
 from aigenflow.core.models import Citation
@@ -23,10 +24,12 @@ _DATE_CHARACTERS = 40
 class Sources:
     """All sources found so far, and each step's text with the document's numbers.
 
-    ``citations[n - 1]`` is source ``[n]``; ``texts`` is keyed by ``(phase, task)``.
+    ``citations[n - 1]`` is source ``[n]``, which an agent read by the day ``accessed[n - 1]``;
+    ``texts`` is keyed by ``(phase, task)``.
     """
 
     citations: tuple[Citation, ...]
+    accessed: tuple[date, ...]
     texts: Mapping[tuple[int, str], str]
 
 
@@ -39,6 +42,7 @@ def number_sources(records: Iterable[StepRecord]) -> Sources:
     """
     numbers: dict[str, int] = {}
     citations: list[Citation] = []
+    accessed: list[date] = []
     texts: dict[tuple[int, str], str] = {}
     for record in records:
         own: dict[int, int] = {}
@@ -49,10 +53,11 @@ def number_sources(records: Iterable[StepRecord]) -> Sources:
             if citation.url not in numbers:
                 citations.append(citation.model_copy(update={"agent": record.actor}))
                 numbers[citation.url] = len(citations)
+                accessed.append(record.finished.date())
             own[n] = numbers[citation.url]
         text = renumber(record.content, own) if record.response.citations else record.content
         texts[record.phase, record.task] = from_shared(text)
-    return Sources(citations=tuple(citations), texts=texts)
+    return Sources(citations=tuple(citations), accessed=tuple(accessed), texts=texts)
 
 
 def cited(text: str, sources: Sources) -> tuple[tuple[int, Citation], ...]:

@@ -162,8 +162,10 @@ def _unit_in(text: str) -> Quantity | None:
         currency, _space, scale = words.partition(" ")
         ways = (f"1{words}", f"1 {words}", f"{currency} 1 {scale}")
         found = [figures[0].quantity for way in ways if len(figures := find_figures(way)) == 1]
+        whole = find_figures(words)  # "KRW 100 million" has its own number
+        found += [figure.quantity for figure in whole if figure.quantity.is_money]
         unit = max(found, key=lambda quantity: quantity.value, default=None)
-        if unit is not None and (unit.value != 1 or unit.is_money or unit.unit == PERCENT):
+        if unit is not None and (unit.value >= _THOUSAND or unit.is_money or unit.unit == PERCENT):
             return unit
     return None
 
@@ -182,6 +184,7 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in _CELL_END.split(line.strip().strip("|"))]
 
 
+_THOUSAND = 1_000
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(\S.*)")
 _ITEM = re.compile(r"\s*(?:[-*+◦□○]|\d{1,2}[.)])\s+\S")
 _ITEM_NUMBER = re.compile(r"\s*(?:[-*+]\s+)?\d{1,2}[.)]\s+")

@@ -105,6 +105,12 @@ class Section:
     is_references: bool = False
 
 
+_ACCESSED = re.compile(
+    r"\(?(?:accessed|retrieved|visited)\b[^)]*\)?|\(?(?:접속|열람|조회|검색)일?:?\s*\d[^)]*\)?",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """One entry of the list of references."""
@@ -112,6 +118,11 @@ class Reference:
     number: int
     text: str
     url: str
+
+    @property
+    def work(self) -> str:
+        """What it says of the work itself: without its address and the day of access."""
+        return _ACCESSED.sub("", self.text.replace(self.url, ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

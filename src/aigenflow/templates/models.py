@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from gettext import gettext as _
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -82,12 +83,13 @@ class Outline(_Part):
         ids += [table.id for section in self.sections for table in section.tables]
         headings = [section.heading for section in self.sections]
         if not self.sections:
-            raise ValueError("there is no section")
+            raise ValueError(_("there is no section"))
         if unsafe := [name for name in ids if not is_safe_name(name)]:
-            raise ValueError(f"not an id (lower-case letters, digits, - and _): {unsafe[0]!r}")
+            told = _("not an id (lower-case letters, digits, - and _): {name!r}")
+            raise ValueError(told.format(name=unsafe[0]))
         counts = [*Counter(ids).items(), *Counter(headings).items()]
         if twice := [text for text, n in counts if n > 1]:
-            raise ValueError(f"given twice: {twice[0]!r}")
+            raise ValueError(_("given twice: {name!r}").format(name=twice[0]))
         if bad := [text for text in headings if text != " ".join(text.split()) or not text]:
-            raise ValueError(f"not a heading on one line: {bad[0]!r}")
+            raise ValueError(_("not a heading on one line: {name!r}").format(name=bad[0]))
         return self

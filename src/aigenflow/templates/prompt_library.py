@@ -142,7 +142,8 @@ class PromptLibrary:
         for piece in self._environment.get_template(name).generate(context):
             size += len(piece)
             if size > OUTPUT_LIMIT_CHARACTERS:
-                raise SecurityError(f"more than {OUTPUT_LIMIT_CHARACTERS:,} characters of output")
+                told = _("more than {count:,} characters of output")
+                raise SecurityError(told.format(count=OUTPUT_LIMIT_CHARACTERS))
             pieces.append(piece)
         return _BLANK_LINES.sub("\n\n", "".join(pieces)).strip() + "\n"
 
@@ -227,7 +228,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def _step(self, steps: int) -> None:
         self.steps += steps
         if self.steps > STEP_LIMIT:
-            raise SecurityError(f"more than {STEP_LIMIT:,} rounds of loops and calls of macros")
+            told = _("more than {count:,} rounds of loops and calls of macros")
+            raise SecurityError(told.format(count=STEP_LIMIT))
 
     def is_safe_callable(self, obj: object) -> bool:
         # Calling an undefined name fails by itself, and then says which name.
@@ -235,7 +237,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
         if operator == "%" and isinstance(left, str | bytes):
-            raise SecurityError("formatting with % is not allowed")
+            raise SecurityError(_("formatting with % is not allowed"))
         _refuse_large(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
@@ -245,10 +247,10 @@ def _refuse_large(operator: str, left: object, right: object) -> None:
     lengths = [len(operand) for operand in (left, right) if isinstance(operand, Sized)]
     numbers = [abs(operand) for operand in (left, right) if isinstance(operand, int | float)]
     if any(n > LENGTH_LIMIT for n in lengths) or any(n > NUMBER_LIMIT for n in numbers):
-        raise SecurityError(f"an operand of {operator} is too large")
+        raise SecurityError(_("an operand of {sign} is too large").format(sign=operator))
     repeated = operator == "*" and any(n * m > LENGTH_LIMIT for n in lengths for m in numbers)
     if repeated or (operator == "**" and any(n > NUMBER_LIMIT.bit_length() for n in numbers)):
-        raise SecurityError(f"the result of {operator} is too large")
+        raise SecurityError(_("the result of {sign} is too large").format(sign=operator))
 
 
 def _quoted(value: str) -> str:

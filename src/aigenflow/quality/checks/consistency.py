@@ -278,8 +278,7 @@ def _past_milestones(case: Case) -> Iterator[Finding]:
 def _source_years(case: Case) -> Iterator[Finding]:
     now = case.inputs.today.year
     for reference in case.document.references:
-        text = reference.text.replace(reference.url, "")
-        years = [int(year) for year in re.findall(r"(?<!\d)(?:19|20)\d\d(?!\d)", text)]
+        years = [int(year) for year in re.findall(r"(?<!\d)(?:19|20)\d\d(?!\d)", reference.work)]
         published = [year for year in years if year <= now] or years
         if not published:
             continue

@@ -200,7 +200,7 @@ def references(case: Case) -> Outcome:
         text = each.text.replace(each.url, "").strip(" <>.")
         parts = {
             case.say("title", "제목"): len(re.sub(r"[\d\W]", "", text)) >= 4,
-            case.say("year", "연도"): bool(re.search(r"(?:19|20)\d\d", text)),
+            case.say("year", "연도"): bool(re.search(r"(?:19|20)\d\d", each.work)),
             case.say("address", "주소"): bool(each.url),
             case.say("day of access", "열람일"): bool(_ACCESSED.search(text)),
         }
