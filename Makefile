@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+SYSTEM := .venv/.system
 CATALOGUE := src/aigenflow/locale/ko/LC_MESSAGES/messages.po
 TOPIC ?= Subscription meal kits for people with diabetes
 WORKERS ?= auto
@@ -17,6 +18,10 @@ $(READY): pyproject.toml hatch_build.py requirements/dev.txt $(CATALOGUE)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(SYSTEM): tests/system_packages.sh $(READY)
+	tests/system_packages.sh
+	@touch $@
+
 .PHONY: install
 install: $(READY) ## Install the program and everything it is developed with into .venv
 
@@ -25,24 +30,27 @@ demo: $(READY) ## Write a document, with whatever is there: keys, a local server
 	$(BIN)/aigenflow run --topic "$(TOPIC)"
 
 .PHONY: test
-test: $(READY) ## Run the tests
+test: $(READY) $(SYSTEM) ## Run the tests
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: test-fast
-test-fast: $(READY) ## Run the tests that take less than a few seconds each
+test-fast: $(READY) $(SYSTEM) ## Run the tests that take less than a few seconds each
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 .PHONY: test-postgres
-test-postgres: $(READY) ## Run the tests of stores and ledger on a PostgreSQL of their own
-	tests/with_postgres.sh $(BIN)/pytest -q tests/cache/backends/test_sql.py tests/monitoring/test_tracker.py
+test-postgres: $(READY) ## Run the tests of stores, ledger, jobs and fleet on a PostgreSQL of their own
+	tests/with_postgres.sh $(BIN)/pytest -q tests/cache/backends/test_sql.py \
+		tests/monitoring/test_tracker.py tests/batch/test_job_store.py tests/engine/test_fleet.py \
+		tests/gateway/test_shared_limits.py tests/core/test_db_postgres.py
+	tests/with_postgres.sh $(BIN)/pytest -q tests/e2e/test_fleet.py
 
 .PHONY: test-long
-test-long: $(READY) ## Run the crash, concurrency and money tests at full length (an hour)
+test-long: $(READY) $(SYSTEM) ## Run the crash, concurrency and money tests at full length (an hour)
 	AIGENFLOW_TEST_PAIRS=10000 AIGENFLOW_TEST_CALLS=10000 AIGENFLOW_TEST_HAMMER_STEPS=10000 AIGENFLOW_TEST_CRASH_TRIALS=1000 \
 		$(BIN)/pytest -q --timeout 1800 tests/cache tests/monitoring
 
 .PHONY: coverage
-coverage: $(READY) ## Run the tests and say which lines and branches they reach
+coverage: $(READY) $(SYSTEM) ## Run the tests and say which lines and branches they reach
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=85
 
 .PHONY: lint
