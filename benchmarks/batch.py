@@ -33,6 +33,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from targets import at_least, at_most
+
 from aigenflow.batch.processor import BatchProcessor
 from aigenflow.core.clock import SystemClock
 from aigenflow.core.config import AgentSettings, AgentsSettings, Settings
@@ -224,6 +226,15 @@ def show(title: str, taken: Mapping[str, Sequence[float]]) -> None:
         )
 
 
+def judge(taken: Mapping[str, Sequence[float]], documents: int) -> None:
+    """The targets of the queue: less time than one by one, hardly more than gathered."""
+    medians = {way: statistics.median(seconds) for way, seconds in taken.items()}
+    ours, note = medians["batch processor"], f"{documents} documents"
+    single, gather = medians["one after the other"], medians["asyncio.gather"]
+    at_least("phase 2 in the queue, less time", 15, (1 - ours / single) * 100, "%", note)
+    at_most("phase 2 in the queue, over gather", 5, (ours / gather - 1) * 100, "%", note)
+
+
 async def compare(server: Server, documents: int, rounds: int) -> dict[str, list[float]]:
     """Wall seconds of each way, round by round, after one round that does not count."""
     settings = settings_for(server.url)
@@ -288,6 +299,7 @@ async def measure(server: Server, figures: Figures, *, with_rate_limit: bool) ->
     for documents in (1, figures.documents):
         taken = await compare(server, documents, figures.rounds)
         show(f"Phase 2 of {documents} documents, latencies x {figures.scale}", taken)
+        judge(taken, documents)
     server.use({})
     for documents, rounds in ((1, 20 * figures.rounds), (figures.documents, figures.rounds)):
         taken = await compare(server, documents, rounds)

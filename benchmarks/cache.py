@@ -31,6 +31,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from targets import at_most
+
 from aigenflow.cache.key_generator import key_for
 from aigenflow.cache.manager import CacheManager
 from aigenflow.cache.storage import open_storage
@@ -441,8 +443,23 @@ def show(entries: int, kilobytes: int, seconds: float) -> None:
                 f"{first['open']:8.1f}{first['list']:8.1f}{first['stats']:10.1f}",
                 flush=True,
             )
+            if name == "aigenflow file":
+                judge(entries, measured, first)
     finally:
         shutil.rmtree(root)
+
+
+def judge(entries: int, measured: dict[str, dict[str, float]], first: dict[str, float]) -> None:
+    """The targets of the default store, as far as the peers are there."""
+    ours, floor = measured["aigenflow file"], measured["floor: one file"]
+    note = f"{entries:,} entries"
+    at_most("cache hit, of opening and reading a file", 2.5, ours["hit"] / floor["hit"], "x", note)
+    at_most("cache put, of writing and renaming a file", 2, ours["put"] / floor["put"], "x", note)
+    if (diskcache := measured.get("diskcache")) is not None:
+        at_most("cache hit, of diskcache's", 1, ours["hit"] / diskcache["hit"], "x", note)
+    at_most("first hit of a process", 5, first["open"], "ms", note)
+    at_most("cache list --limit 20, work", 100, first["list"], "ms", note)
+    at_most("cache stats, work", 100, first["stats"], "ms", note)
 
 
 def main() -> None:

@@ -20,20 +20,22 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from targets import at_most
+
 from aigenflow.core.db import SqliteDatabase
-from aigenflow.core.models import AgentType, Backend, ServedFrom, TokenUsage
+from aigenflow.core.models import AgentType, Backend, ServedFrom, TokenCounts, TokenUsage
 from aigenflow.monitoring import ledger
 from aigenflow.monitoring.async_tracker import AsyncTracker
-from aigenflow.monitoring.cost_calculator import cost
+from aigenflow.monitoring.cost_calculator import price
 from aigenflow.monitoring.models import (
     BudgetLimits,
     CallDetails,
     Dimension,
     Estimate,
     Purpose,
-    TokenCounts,
 )
 from aigenflow.monitoring.price_book import PriceBook
+from aigenflow.monitoring.report import read_report
 from aigenflow.monitoring.tracker import TokenTracker
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,6 +102,15 @@ def summaries(path: Path, rows: int) -> None:
     for by in Dimension:
         show(f"totals by {by.value}", median_us(lambda by=by: tracker.totals(by), 5))
     show("totals of one session", median_us(lambda: tracker.totals(session="session-7"), 5))
+    for by in (Dimension.PROVIDER, Dimension.SESSION):
+
+        def report(by: Dimension = by) -> object:
+            return read_report(tracker, period="all", by=by, most_sessions=20)
+
+        report_us = median_us(report, 5)
+        show(f"`stats --period all --by {by.value}`", report_us)
+        note = f"{rows:,} rows"
+        at_most(f"stats --period all --by {by.value}", 100, report_us / 1e3, "ms", note)
     tracker.close()
     raw = sqlite3.connect(path)
     statement = "SELECT day, provider, SUM(billed_nano) FROM usage GROUP BY 1, 2"
@@ -168,7 +179,7 @@ def prices() -> None:
 
     def ours() -> None:
         rates = book.require(AgentType.CLAUDE, Backend.ANTHROPIC, model, START)
-        cost(counts, rates)
+        price(counts, rates)
 
     def theirs() -> None:
         used = genai_prices.Usage(input_tokens=90_000, output_tokens=1_000)
@@ -177,8 +188,10 @@ def prices() -> None:
     rate_in, rate_out = Decimal("1E-7"), Decimal("5E-7")
     ours()
     show("floor: two Decimal products and a sum", median_us(lambda: 90 * rate_in + rate_out, 9999))
-    show("cost of one call", median_us(ours, 9999))
+    ours_us = median_us(ours, 9999)
+    show("cost of one call", ours_us)
     show("the same, by genai-prices", median_us(theirs, 999))
+    at_most("cost of one call", 5, ours_us, "us")
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from targets import at_most
+
 from aigenflow.testing.process import WireServerProcess
 
 AGENTS = ("CLAUDE", "CHATGPT", "GEMINI", "PERPLEXITY")
@@ -72,6 +74,9 @@ def main() -> None:
     on, off = medians[True], medians[False]
     print(f"  difference     {on[0] - off[0]:+8.2f} s wall ({(on[0] / off[0] - 1):+.2%})", end="")
     print(f"  {on[1] - off[1]:+6.2f} s CPU  {on[2] - off[2]:+7.1f} MB")
+    note = f"answers after {options.latency:g} s"
+    at_most("monitoring, of run time", 1, (on[0] / off[0] - 1) * 100, "%", note)
+    at_most("monitoring, memory", 50, on[2] - off[2], "MB")
 
 
 if __name__ == "__main__":
