@@ -73,7 +73,7 @@ layers: $(READY) ## Check that imports point downwards only
 
 .PHONY: messages
 messages: $(READY) ## Collect the messages for translation into the Korean catalogue and compile it
-	$(BIN)/pybabel --quiet extract --no-location --sort-output -o /tmp/aigenflow.pot \
+	$(BIN)/pybabel --quiet extract -F pyproject.toml --no-location --sort-output -o /tmp/aigenflow.pot \
 		src .venv/lib/python3.*/site-packages/click
 	$(BIN)/pybabel --quiet update --no-fuzzy-matching --ignore-obsolete \
 		--ignore-pot-creation-date --no-wrap -l ko -i /tmp/aigenflow.pot -o $(CATALOGUE)

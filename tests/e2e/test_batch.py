@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 
 import pytest
 
 from tests.support.program import Program, Wire
 
 TOPICS = ("Subscription meal kits", "Repair cafes for bicycles", "Cargo bikes for florists")
+SLOW = {"latency_s": 60}
 
 
 def topics_file(program: Program, text: str, name: str = "topics.txt") -> str:
@@ -114,3 +117,30 @@ def test_many_topics_do_not_go_on_from_one_session(
     assert done.returncode == 2
     assert "not with --topics" in done.stderr
     assert not (offline.folder / "output").exists()
+
+
+def test_ctrl_c_stops_every_document_and_says_how_to_go_on(quick: Program, wire: Wire) -> None:
+    """Each session is left resumable and free for others, and nothing finished is bought again."""
+    wire.script(
+        rules=[{"match": {"contains": topic, "nth": 2}, "action": SLOW} for topic in TOPICS]
+    )
+    process = quick.start("run", "--topics", topics_file(quick, "\n".join(TOPICS)), "--no-cache")
+    try:
+        while len(wire.requests()) < 2 * len(TOPICS):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _out, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    paid = len(wire.billed())
+    sessions = [entry["session"] for entry in json.loads(quick("status", "--json").stdout)]
+    assert len(sessions) == len(TOPICS)
+    wire.script()
+    for session in sessions:
+        assert f"aigenflow resume {session}" in errors
+        done = quick("resume", session, "--no-cache")
+        assert done.returncode == 0, done.stderr
+    assert len(wire.billed()) - paid == (13 - 1) * len(TOPICS)

@@ -167,7 +167,7 @@ def test_a_run_is_cancelled_and_resumed(launched: Launched, page: Page, wire: Wi
     page.until(lambda: "2 of 13 answers" in page.text())
     page.one(".danger").click()
     page.driver.switch_to.alert.accept()
-    page.until(lambda: "Cancelled from the dashboard" in page.text())
+    page.until(lambda: "Cancelled from the dashboard" in page.text() and not page.all("#live"))
     paid = len(wire.billed())
     wire.script()
     page.one(".state .primary").click()

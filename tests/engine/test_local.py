@@ -317,6 +317,37 @@ async def test_a_branch_killed_while_it_is_made_is_no_session(
     branch.close()
 
 
+def left_behind(root: Path, name: str, days_ago: float) -> Path:
+    """What a process leaves that is killed before its session has a state."""
+    folder = root / name
+    folder.mkdir()
+    for file in (".gitignore", ".lock", ".owner", ".reserve"):
+        (folder / file).write_bytes(b"x")
+    then = SystemClock().now().timestamp() - days_ago * 24 * 3600
+    os.utime(folder / ".reserve", (then, then))
+    return folder
+
+
+def test_what_was_left_of_sessions_that_never_began_goes(
+    engine: LocalEngine, session: LocalSession
+) -> None:
+    """After a day, when the next session is made; what may still be wanted stays."""
+    root = session.folder.parent
+    old, young = left_behind(root, "old", 1.1), left_behind(root, "young", 0.9)
+    held, stateless = left_behind(root, "held", 9), left_behind(root, "stateless", 9)
+    (stateless / "phase1").mkdir()
+    (stateless / "phase1" / "results.json").write_text("paid for")
+    os.utime(session.folder / ".reserve", (0, 0))
+    with FileLock(held / ".lock"):
+        engine.create(a_spec("another")).close()
+    assert not old.exists()
+    assert (young / ".reserve").exists()
+    assert (held / ".reserve").exists()
+    assert (session.folder / ".reserve").exists()
+    assert not (stateless / ".reserve").exists()
+    assert (stateless / "phase1" / "results.json").read_text() == "paid for"
+
+
 async def test_the_reserve_is_there_again_when_a_session_is_opened(
     engine: LocalEngine, session: LocalSession
 ) -> None:

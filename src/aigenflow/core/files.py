@@ -73,6 +73,9 @@ class FileOps:
     def unlink(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 
+    def rmdir(self, path: Path) -> None:
+        path.rmdir()
+
     def chmod(self, path: Path, mode: int) -> None:
         path.chmod(mode)
 
@@ -132,6 +135,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 def remove(path: Path) -> None:
     """Remove ``path`` if it is there. Raises ``OSError``."""
     OPS.unlink(path)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove the folder ``path`` and the files in it. Raises ``OSError``, also for a subfolder."""
+    for file in path.iterdir():
+        OPS.unlink(file)
+    OPS.rmdir(path)
 
 
 def remove_durably(path: Path) -> None:

@@ -185,16 +185,18 @@ class LocalSessions:
 
     def _of(self, state: SessionState) -> Entry:
         name = state.spec.session
+        here = self._runs.of(name) is not None
+        is_resuming = here and state.status.value in RESUMABLE  # until its next task begins
         return Entry(
             name=name,
-            status=state.status.value,
+            status="running" if is_resuming else state.status.value,
             spec=state.spec,
             phases_done=len(state.completed_phases),
             phase=state.current_phase,
-            message=state.message,
-            hint=state.hint,
+            message="" if is_resuming else state.message,
+            hint="" if is_resuming else state.hint,
             updated=state.updated,
-            here=self._runs.of(name) is not None,
+            here=here,
         )
 
 

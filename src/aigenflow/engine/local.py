@@ -47,6 +47,7 @@ from aigenflow.core.files import (
     is_safe_name,
     read_bounded,
     remove,
+    remove_directory,
     remove_durably,
     reserve_space,
     sweep_temporaries,
@@ -85,6 +86,8 @@ MAX_ATTEMPTS = 5
 LOCK_PATIENCE_S = 0.3
 """Longer than it takes another process to look whether a session is held."""
 RESERVE_BYTES = 4 * 1024 * 1024
+ABANDONED_AFTER_S = 24 * 3600
+"""Much longer than it takes to make a session's folder, even where a clock jumps by hours."""
 _LOCK, _OWNER, _RESERVE, _IGNORE = ".lock", ".owner", ".reserve", ".gitignore"
 
 
@@ -467,6 +470,7 @@ class LocalEngine:
             if not self._root.exists():
                 ensure_directory(self._root)
                 write_atomically(self._root / _IGNORE, b"*\n")
+            self._sweep()
             create_directory(folder)
             write_atomically(folder / _IGNORE, b"*\n")
             reserve_space(folder / _RESERVE, RESERVE_BYTES)
@@ -480,6 +484,23 @@ class LocalEngine:
         with _held(folder, spec.session) as lock:
             state = SessionState(spec=spec, updated=self._clock.now())
             yield LocalSession(folder, state, self._clock, lock)
+
+    def _sweep(self) -> None:
+        """Give back the space of sessions whose making was killed. Best effort.
+
+        Their folders have no state. Results in them may be worth something (somebody may have
+        removed the state), so a folder goes only if there is nothing else in it.
+        """
+        long_ago = self._clock.now().timestamp() - ABANDONED_AFTER_S
+        for reserve in self._root.glob(f"*/{_RESERVE}"):
+            folder = reserve.parent
+            with contextlib.suppress(OSError):
+                if (folder / STATE_FILE).exists() or reserve.stat().st_mtime > long_ago:
+                    continue
+                with FileLock(folder / _LOCK, timeout=0, mode=0o600):
+                    remove(reserve)
+                    if {path.name for path in folder.iterdir()} <= {_LOCK, _OWNER, _IGNORE}:
+                        remove_directory(folder)
 
     def _state_file(self, session: str) -> Path:
         path = self._folder(session) / STATE_FILE

@@ -439,7 +439,7 @@ def read_drivers(text: str) -> ReadDrivers:
     repairs: list[str] = []
     value = _find_object(text[:_ANSWER_LIMIT], repairs)
     if value is None:
-        raise _malformed([_("there is no JSON object in the answer")])
+        raise _malformed(["there is no JSON object in the answer"])
     unknown = sorted(set(value) - set(Drivers.model_fields))
     if unknown:
         repairs.append(_("left out, not known: {keys}").format(keys=", ".join(unknown)[:200]))
@@ -450,12 +450,21 @@ def read_drivers(text: str) -> ReadDrivers:
     return ReadDrivers(drivers=drivers, repairs=tuple(repairs))
 
 
-def _malformed(problems: list[str]) -> MalformedAnswerError:
-    return MalformedAnswerError(
+class UnusableDriversError(MalformedAnswerError):
+    """The drivers cannot be used. ``problems`` are told to the agent, whatever the user speaks."""
+
+    def __init__(self, message: str, *, hint: str, problems: tuple[str, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+def _malformed(problems: list[str]) -> UnusableDriversError:
+    return UnusableDriversError(
         _("The drivers of the financial model cannot be used: {problems}.").format(
             problems="; ".join(problems)
         ),
         hint=_("Correct the JSON block in phase3/financial_model.md and resume."),
+        problems=tuple(problems),
     )
 
 
@@ -466,7 +475,7 @@ def _problems(error: ValidationError) -> list[str]:
         for fault in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     more = len(told) - _PROBLEMS_TOLD
-    return told if more <= 0 else [*told[:_PROBLEMS_TOLD], _("{n} more").format(n=more)]
+    return told if more <= 0 else [*told[:_PROBLEMS_TOLD], f"{more} more"]
 
 
 def _find_object(text: str, repairs: list[str]) -> Mapping[str, Json] | None:

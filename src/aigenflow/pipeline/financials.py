@@ -14,13 +14,13 @@ from decimal import Decimal
 from gettext import gettext as _
 
 from aigenflow.core.charts import Chart
-from aigenflow.core.errors import ConfigError, MalformedAnswerError
+from aigenflow.core.errors import ConfigError
 from aigenflow.core.markers import as_shared
 from aigenflow.core.models import AgentType, Backend, ContextDocument, Json, Language
 from aigenflow.engine.models import StepRecord
 from aigenflow.export.charts import draw
 from aigenflow.finance.charts import charts
-from aigenflow.finance.drivers import Drivers, read_drivers
+from aigenflow.finance.drivers import Drivers, UnusableDriversError, read_drivers
 from aigenflow.finance.model import FinancialModel, compute
 from aigenflow.finance.tables import RenderedTable, render_tables
 from aigenflow.finance.wording import say
@@ -43,7 +43,9 @@ _ANSWERS = (TASK, AGAIN.name)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Financials:
-    """What the drivers gave. Without a model, ``reason`` says why, for the user."""
+    """What the drivers gave. Without a model, ``reason`` says why, for the user, and
+    ``problems`` for the agent: what it is told does not depend on the language of messages.
+    """
 
     model: FinancialModel | None = None
     drivers: Drivers | None = None
@@ -51,6 +53,7 @@ class Financials:
     charts: tuple[Chart, ...] = ()
     repairs: tuple[str, ...] = ()
     reason: str = ""
+    problems: tuple[str, ...] = ()
 
     def lines(self) -> Mapping[str, Decimal] | None:
         """Every figure of the model by name, for tracing the document's figures."""
@@ -89,13 +92,14 @@ def work_out(records: Sequence[StepRecord], language: Language) -> Financials:
     """The model that follows from the first usable answer: the task's, or the corrected one."""
     answers = {record.task: record.content for record in records if record.task in _ANSWERS}
     reason = _("No drivers were proposed.")
+    problems: tuple[str, ...] = ()
     for task in _ANSWERS:
         if task not in answers:
             continue
         try:
             read = read_drivers(answers[task])
-        except MalformedAnswerError as error:
-            reason = error.message
+        except UnusableDriversError as error:
+            reason, problems = error.message, error.problems
             continue
         model = compute(read.drivers)
         return Financials(
@@ -105,7 +109,7 @@ def work_out(records: Sequence[StepRecord], language: Language) -> Financials:
             charts=charts(model, read.drivers, language),
             repairs=read.repairs,
         )
-    return Financials(reason=reason)
+    return Financials(reason=reason, problems=problems)
 
 
 async def ask_again(
@@ -120,8 +124,8 @@ async def ask_again(
     # A rehearsal's stand-in answer has no back-end: what it will be cannot be known.
     if proposed is None or proposed.response.backend in (None, Backend.OFFLINE):
         return ()
-    problem = work_out([proposed], run.spec.language).reason
-    if not problem:
+    problems = work_out([proposed], run.spec.language).problems
+    if not problems:
         return ()
     korean = run.spec.language is Language.KO
     told = (
@@ -133,7 +137,7 @@ async def ask_again(
         ContextDocument(
             id="problems",
             title="고칠 점" if korean else "What is wrong with it",
-            text=problem,
+            text="\n".join(f"- {problem}" for problem in problems),
         ),
     )
     once_more = replace(phase, tasks=(AGAIN,))

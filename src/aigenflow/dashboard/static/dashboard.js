@@ -1,12 +1,15 @@
 "use strict";
 // Everything here is a help on top of pages that work without it.
 
+// A form that is on its way must not be overtaken by a reload.
+let isLeaving = false;
+
 // A run that has ended has more to show than its progress did.
 document.addEventListener("ended", async (event) => {
   if (!event.target.closest("[data-reload]")) return;
   try {
     const page = await fetch(location.href, { method: "HEAD" });
-    if (page.ok) location.reload();
+    if (page.ok && !isLeaving) location.reload();
   } catch {
     // The dashboard itself has ended: the last view stays.
   }
@@ -24,6 +27,7 @@ document.addEventListener("htmx:sse:after:message", () => {
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
+  isLeaving = !event.defaultPrevented;
 });
 
 // Charts are drawn from the tables beside them.
