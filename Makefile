@@ -49,6 +49,15 @@ test-long: $(READY) $(SYSTEM) ## Run the crash, concurrency and money tests at f
 	AIGENFLOW_TEST_PAIRS=10000 AIGENFLOW_TEST_CALLS=10000 AIGENFLOW_TEST_HAMMER_STEPS=10000 AIGENFLOW_TEST_CRASH_TRIALS=1000 \
 		$(BIN)/pytest -q --timeout 1800 tests/cache tests/monitoring
 
+.PHONY: test-soak
+test-soak: $(READY) ## Write 2,000 documents while one call in five goes wrong (an hour)
+	AIGENFLOW_TEST_SOAK=2000 $(BIN)/pytest -q -n $(WORKERS) tests/e2e/test_soak.py
+
+.PHONY: mutation
+mutation: $(READY) ## Change each decision about cache and money, and see whether a test notices
+	AIGENFLOW_TEST_PAIRS=30 $(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 .PHONY: coverage
 coverage: $(READY) $(SYSTEM) ## Run the tests and say which lines and branches they reach
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-fail-under=85
@@ -112,4 +121,4 @@ lock: $(READY) ## Pin every dependency anew, with hashes, no index named, nothin
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf .venv build dist site .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist site mutants .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

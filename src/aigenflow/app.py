@@ -130,7 +130,6 @@ class App:
         deadline: datetime | None = None,
     ) -> None:
         self.settings = settings
-        self.jobs: JobDesk | None = None
         self.jobs_left: tuple[Job, ...] = ()
         self._processing = processing
         self._deadline = deadline
@@ -156,16 +155,18 @@ class App:
             on_attempt=self._on_attempt,
             open_limiter=open_limiter,
         )
+        self.jobs = self._open_desk(home)
+        self._dispatcher = Dispatcher(
+            self._gateways,
+            self.jobs,
+            self._clock,
+            unfinished=settings.batch.unfinished,
+            is_on=settings.features.batch_processing_enabled,
+            on_event=on_event,
+        )
         if settings.features.batch_processing_enabled:
-            self.jobs = self._open_desk(home)
             self._processor = BatchProcessor(
-                Dispatcher(
-                    self._gateways,
-                    self.jobs,
-                    self._clock,
-                    unfinished=settings.batch.unfinished,
-                    on_event=on_event,
-                ),
+                self._dispatcher,
                 limits=BatchLimits(
                     max_batch_size=settings.batch.max_batch_size,
                     max_wait_s=settings.batch.max_wait_seconds,
@@ -190,10 +191,9 @@ class App:
             if self.cache is not None:
                 stack.callback(self.cache.close)
             stack.push_async_callback(self._gateways.aclose)
-            if self.jobs is not None:
-                stack.push_async_callback(self.jobs.aclose)
-                if kind is not None:
-                    self.jobs_left = tuple(self.jobs.open_jobs())
+            stack.push_async_callback(self.jobs.aclose)
+            if kind is not None:
+                self.jobs_left = tuple(self.jobs.open_jobs())
 
     def start(self, assignment: Assignment) -> LocalSession:
         """Begin a session. Raises :class:`~aigenflow.core.errors.InputError`."""
@@ -260,7 +260,8 @@ class App:
     def _schedule(
         self, choice: ProcessingChoice, deadline: datetime | None, cast: Cast
     ) -> Schedule:
-        if choice is ProcessingChoice.LIVE or self.jobs is None:
+        is_on = self.settings.features.batch_processing_enabled
+        if choice is ProcessingChoice.LIVE or not is_on:
             return ALL_LIVE
         prices = self._prices()
         return Schedule(
@@ -318,9 +319,7 @@ class App:
             if language not in info.languages:
                 return info
             kind, own = info.document_type, self._templates
-            return replace(
-                info, title=load_outline(kind, info.name, language, user_dir=own).title
-            )
+            return replace(info, title=load_outline(kind, info.name, language, user_dir=own).title)
 
         return tuple(map(titled, list_templates(self._templates)))
 
@@ -364,7 +363,7 @@ class App:
     def _router(self, cast: Cast, on_event: OnEvent) -> Router:
         return Router(
             cast,
-            self._processor or self._gateways,
+            self._processor or self._dispatcher,
             queue=self._processor,
             cache=self.cache,
             books=self._meter,
@@ -471,9 +470,7 @@ class App:
             created=self._clock.now(),
             parent=parent,
             from_phase=from_phase,
-            processing=self._processing
-            or assignment.processing
-            or self.settings.batch.processing,
+            processing=self._processing or assignment.processing or self.settings.batch.processing,
             deadline=self._deadline or assignment.deadline,
         )
 

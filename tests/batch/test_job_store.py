@@ -247,7 +247,7 @@ def test_one_process_works_a_job(store: JobStore) -> None:
     """Others may as soon as it has let go."""
     claim = store.claim("t", START)
     assert claim is not None
-    assert claim.renew()
+    assert claim.renew(START)
     assert store.claim("t", START) is None
     other = store.claim("u", START)
     assert other is not None
@@ -267,10 +267,25 @@ def test_who_is_silent_for_long_loses_the_job(tmp_path: Path) -> None:
     later = START + timedelta(seconds=LEASE_S + 1)
     taken = store.claim("silent", later)
     assert taken is not None
-    assert not held.renew()
+    assert not held.renew(later)
     held.release()
-    assert taken.renew()
+    assert taken.renew(later)
     taken.release()
+    store.close()
+
+
+@pytest.mark.skipif(not POSTGRES, reason="AIGENFLOW_TEST_POSTGRES names no server")
+def test_a_lease_lasts_from_its_last_renewal(tmp_path: Path) -> None:
+    """However late each renewal comes: a job of a day is not lost to the sum of small delays."""
+    store = JobStore(str(POSTGRES), tmp_path)
+    held = store.claim("steady", START)
+    assert held is not None
+    now = START
+    for _renewal in range(6):
+        now += timedelta(seconds=LEASE_S - 1)
+        assert held.renew(now)
+        assert store.claim("steady", now + timedelta(seconds=LEASE_S - 1)) is None
+    held.release()
     store.close()
 
 

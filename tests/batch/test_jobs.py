@@ -152,6 +152,8 @@ def test_every_state_of_a_provider_has_its_move() -> None:
 A_JOB = Job(tag="t", route=route_at(Backend.OPENAI), created=START, size=1)
 RUNNING = replace(A_JOB, stage=Stage.SUBMITTED, ids=("j",), state=JobState.RUNNING, submitted=START)
 
+JUST_STOPPED = replace(RUNNING, cancelled=START + timedelta(seconds=ABANDONED_S))
+
 
 @pytest.mark.parametrize(
     ("job", "age_s", "flags", "move"),
@@ -167,6 +169,9 @@ RUNNING = replace(A_JOB, stage=Stage.SUBMITTED, ids=("j",), state=JobState.RUNNI
         (RUNNING, STUCK_S + 1, {}, Move.CANCEL),
         (replace(RUNNING, cancelled=START), STUCK_S + 1, {}, Move.POLL),
         (replace(RUNNING, cancelled=START), ABANDONED_S + 1, {}, Move.ABANDON),
+        (replace(RUNNING, cancelled=START), ABANDONED_S + 1, {"is_seen": False}, Move.POLL),
+        (RUNNING, ABANDONED_S + 1, {"is_seen": False, "is_too_late": True}, Move.POLL),
+        (JUST_STOPPED, ABANDONED_S + 1, {}, Move.POLL),
         (RUNNING, ABANDONED_S + 1, {}, Move.CANCEL),
         (replace(RUNNING, state=JobState.EXPIRED), ABANDONED_S + 1, {}, Move.COLLECT),
         (replace(RUNNING, state=JobState.FAILED), 0, {}, Move.WRITE_OFF),
@@ -174,7 +179,7 @@ RUNNING = replace(A_JOB, stage=Stage.SUBMITTED, ids=("j",), state=JobState.RUNNI
 )
 def test_the_next_move(job: Job, age_s: float, flags: dict[str, bool], move: Move) -> None:
     """What is done follows from the job, the time, and who waits."""
-    given = {"is_new": False, "is_too_late": False, **flags}
+    given = {"is_new": False, "is_seen": True, "is_too_late": False, **flags}
     assert next_move(job, START + timedelta(seconds=age_s), **given) is move
 
 
@@ -476,6 +481,32 @@ async def test_a_key_that_is_refused_while_polling_stops_the_wait_and_not_the_jo
     assert world.provider.calls["submit"] == 1
 
 
+async def test_a_create_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    """A provider that fails every time, and surely has no job, does not hold a run for ever."""
+    faults = [ServerFaultError("500", possibly_billed=True) for _ in range(50)]
+    world = World(tmp_path, faults={"submit": faults})
+    outcomes = await world.ask()
+    assert {type(one) for one in outcomes} == {JobItemNotRunError}
+    assert world.provider.calls["submit"] == 3
+    assert world.books.held == {}
+    assert world.store.jobs() == []
+
+
+async def test_the_job_answers_for_the_money_before_the_provider_has_it(tmp_path: Path) -> None:
+    """So nobody writes it off as a dead process's, whenever that dies."""
+    world = World(tmp_path)
+    submit, held = world.provider.submit, list[str]()
+
+    async def watched(items: Any, tag: str) -> JobStatus:
+        held.extend(world.books.held.values())
+        return await submit(items, tag)
+
+    world.provider.submit = watched  # type: ignore[method-assign]
+    await world.ask()
+    assert len(held) == 5
+    assert all(held)
+
+
 async def test_no_time_left_is_told_without_a_job(tmp_path: Path) -> None:
     """What is wanted by now is not handed in."""
     world = World(tmp_path)
@@ -561,6 +592,120 @@ async def test_waiting_for_a_job_that_never_got_there_frees_its_money(tmp_path: 
     assert world.books.held == {}
     assert world.clock.now() - START >= timedelta(seconds=LISTING_S)
     assert world.store.jobs() == []
+
+
+async def hand_in_and_die(world: World) -> None:
+    """A process that ends while its job runs."""
+    async with world.process() as desk:
+        asked = asyncio.create_task(desk.send(a_request(), world.route))
+        await until(lambda: any(job.ids for job in desk.open_jobs()))
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+
+
+@pytest.mark.parametrize("days", [1.5, 3, 20])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_job_is_collected_days_later(
+    tmp_path: Path, days: float, is_cancelled: bool
+) -> None:
+    """It is looked at before anything is thought of its age."""
+    world = World(tmp_path)
+    await hand_in_and_die(world)
+    if is_cancelled:
+        async with world.process() as desk:
+            world.clock.advance(10_000)
+            await desk.cancel("job-1")
+    world.clock.advance(days * 86_400)
+    assert answers(await world.ask(["draft"])) == expected(["draft"])
+    assert (world.provider.calls["submit"], world.provider.calls["cancel"]) == (1, is_cancelled)
+    assert world.books.count("paid") == 1
+
+
+async def test_a_late_create_is_waited_for_in_the_list(tmp_path: Path) -> None:
+    """It may be made long after its intent, and be listed a while after that."""
+    world = World(tmp_path)
+    submit, find = world.provider.submit, world.provider.find
+
+    async def slow(items: Any, tag: str) -> JobStatus:
+        await world.clock.sleep(300)
+        world.provider.loses_create = 1
+        return await submit(items, tag)
+
+    async def lagging(tag: str, *, since: Any, size: int) -> tuple[JobStatus, ...]:
+        found = await find(tag, since=since, size=size)
+        listed = world.clock.now() - timedelta(seconds=LISTING_S / 2)
+        return tuple(one for one in found if one.submitted and one.submitted < listed)
+
+    world.provider.submit, world.provider.find = slow, lagging  # type: ignore[method-assign]
+    assert answers(await world.ask()) == expected()
+    assert set(world.provider.billed.values()) == {1}
+
+
+async def test_a_job_that_is_not_known_yet_is_not_lost(tmp_path: Path) -> None:
+    """A provider may need a moment until it knows what it has just made."""
+    world = World(tmp_path)
+    find, status = world.provider.find, world.provider.status
+    known_from = START + timedelta(seconds=LISTING_S / 2)
+
+    async def hazy(job: str) -> JobStatus:
+        if world.clock.now() < known_from:
+            raise JobUnknownError("no such job")
+        return await status(job)
+
+    async def empty(tag: str, *, since: Any, size: int) -> tuple[JobStatus, ...]:
+        return () if world.clock.now() < known_from else await find(tag, since=since, size=size)
+
+    world.provider.status, world.provider.find = hazy, empty  # type: ignore[method-assign]
+    assert answers(await world.ask()) == expected()
+    assert world.books.count("lost") == 0
+
+
+async def test_a_fault_while_a_lost_job_is_found_again_is_not_told(tmp_path: Path) -> None:
+    """Who is told of one buys live, and the job is still there: it is looked for once more."""
+    world = World(tmp_path)
+    status, failures = world.provider.status, [ServerFaultError("503")]
+
+    async def renamed(job: str) -> JobStatus:
+        held = world.provider.jobs.pop("job-1", None)
+        if held is not None:
+            held.id = "job-one"
+            world.provider.jobs[held.id] = held
+        elif failures:
+            raise failures.pop()
+        return await status(job)
+
+    world.provider.status = renamed  # type: ignore[method-assign]
+    assert answers(await world.ask()) == expected()
+    assert failures == []
+    assert set(world.provider.billed.values()) == {1}
+
+
+async def test_wasted_answers_are_written_once_whatever_their_order(tmp_path: Path) -> None:
+    """A crash between the books and the store, and the provider lists them the other way round."""
+    world = World(tmp_path, loses_create=1)
+    submit = world.provider.submit
+
+    async def twice(items: Any, tag: str) -> JobStatus:
+        with pytest.raises(GatewayError):
+            await submit(items, tag)
+        world.provider.loses_create = 1
+        return await submit(items, tag)
+
+    world.provider.submit = twice  # type: ignore[method-assign]
+    world.provider.is_deaf_to_cancel = True
+    waste, written = world.books.waste, list[str]()
+
+    async def dying(call_id: str, *about: Any) -> None:
+        await waste(call_id, *about)
+        written.append(call_id)
+        if len(written) == 2:
+            raise KilledError
+
+    world.books.waste = dying  # type: ignore[assignment,method-assign]
+    assert answers(await world.ask(TASKS[:3])) == []
+    world.provider.change = reverse
+    assert answers(await world.ask(TASKS[:3])) == expected(TASKS[:3])
+    assert world.books.count("waste") == 3
 
 
 async def test_two_processes_work_one_job_once(tmp_path: Path) -> None:

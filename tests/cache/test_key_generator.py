@@ -22,6 +22,7 @@ from aigenflow.cache.key_generator import (
     ingredients,
     key_for,
     normalize_prompt,
+    reason_for,
 )
 from aigenflow.core.canonical import canonical_json
 from aigenflow.core.errors import InputError
@@ -337,6 +338,43 @@ def test_ingredients_show_settings_and_never_texts() -> None:
     assert listed["route.base_url"].display == "host.example"
     assert listed["request.context[phase1.x]"].display == f"{len(secret)} characters"
     assert key_for(request, route) in shown
+
+
+def test_an_explanation_lists_every_ingredient_with_its_reason() -> None:
+    """The key first, then one line each: name, digest, what it holds, why it counts."""
+    for normalize in ("specified", "none"):
+        first, *lines = explain(REQUEST, ROUTE, normalize)
+        listed = ingredients(REQUEST, ROUTE, normalize)
+        assert first == f"key {key_for(REQUEST, ROUTE, normalize)}"
+        assert [line.split()[0] for line in lines] == list(listed)
+        for line, (name, piece) in zip(lines, listed.items(), strict=True):
+            assert line[len(name) :].split(piece.display)[0].strip() == piece.digest
+            assert line.endswith(f"{piece.display}  ({reason_for(name)})")
+    assert explain(REQUEST, ROUTE) == explain(REQUEST, ROUTE, "specified")
+
+
+def test_every_ingredient_has_a_reason_of_its_own() -> None:
+    """What was added later has a general one."""
+    names = {name.partition("[")[0] for name in ingredients(REQUEST, ROUTE, "none")}
+    reasons = [reason_for(name) for name in sorted(names)]
+    assert len(set(reasons)) == len(reasons)
+    assert reason_for("request.context[phase1.x]") == reason_for("request.context")
+    assert reason_for("request.mood") == "can change the answer"
+
+
+def test_differences_show_both_sides_and_why() -> None:
+    """Before, after, and the reason; an empty side where it was not there."""
+    changed = replace(ROUTE, model="another")
+    [model] = differences(ingredients(REQUEST, ROUTE), ingredients(REQUEST, changed))
+    assert (model.name, model.before, model.after) == ("route.model", ROUTE.model, "another")
+    assert model.reason == "the model that answers"
+    fewer = replace(REQUEST, context=REQUEST.context[:1])
+    gone = differences(ingredients(REQUEST, ROUTE), ingredients(fewer, ROUTE))[-1]
+    come = differences(ingredients(fewer, ROUTE), ingredients(REQUEST, ROUTE))[-1]
+    assert gone.name == come.name == "request.context[phase2.research]"
+    assert (gone.before, gone.after) == (come.after, come.before)
+    assert gone.after == ""
+    assert gone.before.endswith("characters")
 
 
 def test_differences_name_the_document_that_changed() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigenflow.cache.policy import (
+    CLOCK_TOLERANCE,
     Freshness,
     TtlPolicy,
     Use,
@@ -45,6 +46,7 @@ def test_failures_and_empty_answers_are_not_kept(change: dict[str, object]) -> N
         (24, Freshness.EXPIRED),
         (24 * 365 * 10, Freshness.EXPIRED),
         (-1 / 120, Freshness.FRESH),
+        (-CLOCK_TOLERANCE / timedelta(hours=1), Freshness.FRESH),
         (-1, Freshness.AHEAD),
         (-24 * 365 * 10, Freshness.AHEAD),
     ],
@@ -102,6 +104,14 @@ def test_the_fewest_of_the_oldest_are_evicted(uses: list[Use], target: int) -> N
     assert left <= target or len(chosen) == len(uses)
     if chosen:
         assert left + chosen[-1].size_bytes > target
+
+
+def test_what_fits_exactly_stays() -> None:
+    """Eviction ends as soon as the size is reached, also to the byte."""
+    uses = [Use(key=str(n), used_ns=n, size_bytes=10) for n in range(3)]
+    assert [use.key for use in victims(uses, 30, 30)] == []
+    assert [use.key for use in victims(uses, 30, 20)] == ["0"]
+    assert [use.key for use in victims(uses, 30, 19)] == ["0", "1"]
 
 
 def test_low_water() -> None:

@@ -166,3 +166,10 @@ def test_long_runs_end() -> None:
     """Text made to slow a reader down is read like any other."""
     for text in ("1" * 50_000, "1.1" * 20_000, "1만" * 20_000, "a@" * 20_000, "1-1-" * 20_000):
         find_figures(text)
+
+
+@pytest.mark.parametrize("money", ["파운드", "달러", "유로", "원"])
+def test_korean_amounts_in_any_currency_are_one_figure(money: str) -> None:
+    """What stands behind 만 belongs to the amount."""
+    [figure] = find_figures(f"매출은 17만 2,800{money}이다.")
+    assert (figure.quantity.value, figure.quantity.is_money) == (172_800, True)

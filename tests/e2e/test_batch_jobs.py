@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def rewind_listing(program: Program) -> None:
     """As if it were another day: the provider's list of jobs can be trusted."""
     database = Path(program.environ["AIGENFLOW_HOME"]) / "jobs.db"
     with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE jobs SET created_us = created_us - 120000000")
+        connection.execute("UPDATE jobs SET created_us = created_us - 3600000000")
     connection.close()
 
 
@@ -217,6 +218,127 @@ def test_flex_is_half_the_price_and_falls_back_to_live(at_openai: Program, wire:
     assert done.returncode == 0, done.stderr
     ways = served(at_openai)
     assert {task for task, way in ways.items() if way == "flex"} == {"charts", "deep_search"}
+
+
+REFUSALS: dict[str, dict[str, Any]] = {
+    "full": {"fault": "no_capacity"},
+    "not for this model": {
+        "status": 400,
+        "body": {"error": {"message": "Unsupported service_tier: flex", "code": 400}},
+    },
+}
+
+
+@pytest.mark.parametrize("backend", ["openai", "gemini"])
+@pytest.mark.parametrize("why", REFUSALS)
+def test_where_flex_is_refused_the_answer_is_bought_live(
+    offline: Program, wire: Wire, backend: str, why: str
+) -> None:
+    """Once each, at the full price, said once; nothing stops, and no agent stands in."""
+    program = at(backend, offline, wire)
+    wire.script(rules=[{"match": {"tier": "flex"}, "action": REFUSALS[why]}])
+    done = program("run", "--topic", TOPIC, "--processing", "flex")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("refuses the flex rate") == 1
+    tiers = [entry["tier"] for entry in wire.bill()]
+    assert tiers.count("flex") == 2
+    assert "flex" not in {entry["tier"] for entry in wire.billed()}
+    assert max(bought(wire).values()) == 1
+    assert set(served(program).values()) == {"live"}
+
+
+@pytest.mark.parametrize("choice", ["batch", "auto"])
+def test_stragglers_of_a_deadline_are_bought_live(
+    at_openai: Program, wire: Wire, choice: str
+) -> None:
+    """When a job does not end in time it is stopped, and what it left is bought live, once."""
+    wire.script(**jobs(seconds=3600))
+    process = at_openai.start("run", "--topic", TOPIC, "--processing", choice, "--deadline", "24h")
+    wait_for(lambda: ("submitted",) in rows(at_openai), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    session = at_openai.session().name
+    done = at_openai("resume", session, "--processing", choice, "--deadline", "2m")
+    assert done.returncode == 0, done.stderr
+    assert served(at_openai)["charts"] == "live"
+    assert max(bought(wire).values()) == 1
+    (job,) = listed(at_openai, "--all")
+    assert job["stage"] == "closed"
+    assert job["endings"] == {"not_run": 1}
+    assert job["cancel_asked"]
+
+
+def test_a_job_is_used_while_batch_processing_is_off(at_openai: Program, wire: Wire) -> None:
+    """What it brought is not bought again, and no new job is made; `batch` still works."""
+    off = {"AIGENFLOW_FEATURES__BATCH_PROCESSING_ENABLED": "false"}
+    wire.script(**jobs(unavailable=4))
+    process = at_openai.start("run", "--topic", TOPIC, "--processing", "batch")
+    wait_for(lambda: ("submitted",) in rows(at_openai), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    waited = at_openai("batch", "wait", env=off)
+    assert waited.returncode == 0, waited.stderr
+    done = at_openai("resume", at_openai.session().name, env=off)
+    assert done.returncode == 0, done.stderr
+    assert served(at_openai)["charts"] == "batch"
+    assert max(bought(wire).values()) == 1
+    wire.reset()
+    wire.script(**jobs())
+    fresh = at_openai("run", "--topic", "Repair cafes", "--processing", "batch", env=off)
+    assert fresh.returncode == 0, fresh.stderr
+    assert "batch" not in {entry["tier"] for entry in wire.billed()}
+
+
+DYING = """
+import os, signal
+from aigenflow.agents import job_books
+from aigenflow.batch import job_store
+
+def dying(*_arguments, **_named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{owner}.{method} = dying
+from aigenflow.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [
+        ("job_store.JobStore", "record"),
+        ("job_books.MeteredJobs", "settle"),
+        ("job_store.JobStore", "settled"),
+        ("job_store.JobStore", "closed"),
+        ("job_store.JobStore", "take"),
+    ],
+    ids="{0}".format,
+)
+def test_killed_while_collecting_and_settling_the_books_are_right(
+    at_openai: Program, wire: Wire, owner: str, method: str
+) -> None:
+    """kill -9 between any two writes: the answer is bought once, and is in the ledger once."""
+    wire.script(**jobs())
+    arguments = ("run", "--topic", TOPIC, "--processing", "batch")
+    script = DYING.format(owner=owner, method=method)
+    died = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=at_openai.folder,
+        env=at_openai.environ,
+        capture_output=True,
+        timeout=60,
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    done = at_openai("resume", at_openai.session().name)
+    assert done.returncode == 0, done.stderr
+    assert served(at_openai)["charts"] == "batch"
+    assert max(bought(wire).values()) == 1
+    (entry,) = [entry for entry in wire.billed() if entry["tier"] == "batch"]
+    home = Path(at_openai.environ["AIGENFLOW_HOME"])
+    (row,) = [row for row in ledger_rows(home) if row["served_from"] == "batch"]
+    assert row["billed_nano"] == nano(price_of(BillLine(**entry)))
+    reservations = json.loads(at_openai("budget", "reservations", "--json").stdout)
+    assert [row for row in reservations if row.get("state") == "job"] == []
 
 
 def test_a_session_goes_on_as_it_was_begun(at_openai: Program, wire: Wire) -> None:

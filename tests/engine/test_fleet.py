@@ -135,6 +135,15 @@ class TestStore:
         assert store.advance(third, 2, has_finished_a_step=True)
         assert claimed(store, "a").tries == 2
 
+    def test_the_latest_are_those_that_matter(self, store: FleetStore):
+        """Running ones first, then stopped ones, then the others; no more than asked for."""
+        store.add([spec(name) for name in "abcd"], "1")
+        assert store.finish(claimed(store, "a"), Publication())
+        assert store.stop(claimed(store, "b"), "no key", "")
+        claimed(store, "c")
+        assert [each.spec.session for each in store.latest(3)] == ["c", "b", "a"]
+        assert [each.spec.session for each in store.latest(9)] == ["c", "b", "a", "d"]
+
     def test_a_silent_worker_is_given_to_one_caller(self, store: FleetStore):
         """It is buried once, may beat no more, and its sessions wait."""
         store.add([spec("a")], "1")

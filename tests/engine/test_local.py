@@ -338,6 +338,7 @@ def test_what_was_left_of_sessions_that_never_began_goes(
     (stateless / "phase1").mkdir()
     (stateless / "phase1" / "results.json").write_text("paid for")
     os.utime(session.folder / ".reserve", (0, 0))
+    session.close()
     with FileLock(held / ".lock"):
         engine.create(a_spec("another")).close()
     assert not old.exists()

@@ -148,3 +148,21 @@ def test_columns_share_the_whole_width(cells: list[list[str]]) -> None:
 def test_any_text_can_be_read_and_shown(text: str) -> None:
     """However odd its markup."""
     assert to_html(read(text)).startswith(b"<!DOCTYPE html>")
+
+
+def test_columns_of_numbers_stand_at_the_right() -> None:
+    """Where the author says nothing; a column with a word in it stays at the left."""
+    table = only(
+        "| a | b | c | d |\n|---|---|---|:-:|\n| x | −1,234 | 5 kg | 3 |\n| y | — | 6 | 4 |"
+    )
+    assert isinstance(table, Table)
+    assert [each.value for each in table.alignments] == ["left", "right", "left", "center"]
+
+
+def test_the_numbered_line_below_a_figure_is_its_caption() -> None:
+    """Nothing is captioned twice; another paragraph stays one."""
+    name = next(iter(FIGURES))
+    figure = only(f"![Market]({name})\n\n*Figure 1. Market. Source: a.*")
+    assert isinstance(figure, Figure)
+    assert plain(figure.caption) == "Figure 1. Market. Source: a."
+    assert len(read(f"![Market]({name})\n\nAs it shows.").blocks) == 2

@@ -196,3 +196,25 @@ def test_the_json_holds_the_model(given_drivers: Drivers) -> None:
     for case, lines in model.scenarios.items():
         for name, series in lines.items():
             assert [Decimal(str(v)) for v in value["scenarios"][case][name]] == list(series)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "quarters", "month"),
+    [(6_000, None, 6), (6_001, None, 7), (12_000, None, 12), (12_001, None, None),
+     (6_000, [10, 20, 30, 40], 8), (12_000, [10, 20, 30, 40], 12)],
+)  # fmt: skip
+def test_break_even_names_the_month(
+    fixed: int, quarters: list[int] | None, month: int | None
+) -> None:
+    """The month by whose end the year's sales have earned the year's fixed costs."""
+    given_drivers = Drivers.model_validate(
+        {
+            "years": 1,
+            "revenue": [{"name": "A", "price": 100, "volume": 120, "unit_cost": 0}],
+            "costs": [{"name": "Rent", "amount": fixed}],
+            "first_year_quarters": quarters,
+        }
+    )
+    point = compute(given_drivers).break_even
+    assert point is not None
+    assert point.covered_month == month

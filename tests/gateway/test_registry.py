@@ -10,7 +10,9 @@ from aigenflow.core.config import Settings
 from aigenflow.core.errors import AddressError, AuthenticationError
 from aigenflow.core.jobs import JobItem
 from aigenflow.core.models import AgentRequest, AgentType, Backend, Route
+from aigenflow.gateway.limits import Limiter, Limits, RateLimiter
 from aigenflow.gateway.registry import Gateways, is_listening
+from aigenflow.gateway.retry import RetryPolicy
 from aigenflow.testing.server import WireServer
 
 
@@ -108,3 +110,28 @@ async def test_jobs_and_live_calls_share_a_client(backend: Backend, path: str) -
         assert again is not None
         assert (await again.status(job.job)).job == job.job
         await reopened.aclose()
+
+
+async def test_a_connection_keeps_the_limits_that_are_shared():
+    """Where somebody opens limiters, each place has one: for its name, limits and patience."""
+    opened: list[tuple[str, Limits, float]] = []
+
+    def open_limiter(place: str, limits: Limits, longest_pause_s: float) -> Limiter:
+        opened.append((place, limits, longest_pause_s))
+        return RateLimiter(place, limits, clock=SystemClock(), longest_pause_s=longest_pause_s)
+
+    settings = Settings()
+    shared = Gateways(
+        settings, lambda _agent: "k", NoDrafter(), SystemClock(), open_limiter=open_limiter
+    )
+    async with aclosing(shared):
+        for _ in range(2):
+            shared.of(route_to(Backend.ANTHROPIC, "http://127.0.0.1:1"))
+        shared.of(route_to(Backend.OPENAI))
+    claude, chatgpt = settings.agents.claude, settings.agents.chatgpt
+    assert [place for place, _limits, _pause in opened] == [
+        f"anthropic http://127.0.0.1:1 {claude.api_key_env}",
+        f"openai  {chatgpt.api_key_env}",
+    ]
+    assert opened[0][1].concurrency == claude.concurrency
+    assert opened[0][2] == RetryPolicy().longest_pause_s

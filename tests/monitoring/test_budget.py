@@ -17,6 +17,7 @@ from aigenflow.monitoring.budget import (
     RingFencedError,
     calendar_day,
     days_of,
+    describe_alert,
     dollars,
     due_alerts,
     refusal,
@@ -60,6 +61,15 @@ def test_windows_are_named():
         "session": "s1",
         "phase": "s1/phase 2",
     }
+
+
+def test_windows_count_what_they_are_named_after():
+    """Each with its own cap; a session's and a phase's count that session and that phase alone."""
+    day, week, month, session, phase = windows(ALL, SUNDAY, "s1", 2)
+    assert [w.cap for w in (day, week, month, session, phase)] == [1, 2, 3, 4, 5]
+    assert {(w.session, w.phase) for w in (day, week, month)} == {("", None)}
+    assert (session.session, session.phase) == ("s1", None)
+    assert (phase.session, phase.phase) == ("s1", 2)
 
 
 def test_limits_that_are_not_set_do_not_count():
@@ -143,6 +153,35 @@ def test_a_refusal_says_when_there_is_money_again():
     assert "2026-12-01" in error.hint
 
 
+def test_a_refusal_names_every_amount():
+    """What is allowed, spent, under way and asked for; and what helps."""
+    session = windows(ALL, SUNDAY, "s1", 1)[3]
+    [short] = shortfalls([account("3", "0.5", session)], Decimal("0.75"), 4, Decimal(0))
+    error = refusal(short)
+    assert error.message == (
+        "The session budget (s1) allows $4.00: $3.00 is spent, $0.50 is reserved for calls under "
+        "way, and this call could cost up to $0.75."
+    )
+    assert error.hint.startswith("Raise the session's budget")
+    [kept] = shortfalls([account("3", window=session)], Decimal("0.75"), 1, Decimal("0.25"))
+    assert "allows $3.00" in refusal(kept).message
+    assert refusal(kept).hint.startswith("$1.00 of the budget is kept")
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [*enumerate(["daily", "weekly", "monthly", "session", "phase"])]
+)
+def test_an_alert_names_its_budget(number: int, word: str):
+    """How much of which budget is spent."""
+    window = windows(ALL, SUNDAY, "s1", 2)[number]
+    [alert] = due_alerts([account(str(window.cap / 2), window=window)], (50, 75), ())
+    assert describe_alert(alert) == (
+        f"50 % of the {word} budget ({window.name}) is spent: "
+        f"${dollars(window.cap / 2)} of ${dollars(window.cap)}."
+    )
+    assert alert.account.window is window
+
+
 def test_a_ring_fence_is_a_refusal_of_its_own_kind():
     """Research learns that money is left, but kept for later phases."""
     [short] = shortfalls([account("8")], Decimal(1), 2, Decimal("0.2"))
@@ -192,6 +231,8 @@ def test_a_budget_of_zero_is_used_up_by_the_first_cent():
         ("0.105", "0.1050"),
         ("0.01", "0.01"),
         ("0.0095", "0.0095"),
+        ("0.001", "0.001"),
+        ("-0.01", "-0.01"),
         ("0.000000001", "0.000000001"),
     ],
 )

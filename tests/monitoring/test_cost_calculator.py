@@ -358,3 +358,60 @@ def test_nano_dollars_are_exact(nano: int):
 def test_half_a_nano_dollar_goes_to_the_even_neighbour():
     """Rounding favours nobody."""
     assert [to_nano(Decimal(n).scaleb(-10)) for n in (5, 15, 25)] == [0, 2, 2]
+
+
+PLAIN = Rates(
+    model="m",
+    mode=ServedFrom.LIVE,
+    source=RateSource.USER,
+    base=TokenRates(
+        input=Decimal(2),
+        output=Decimal(10),
+        cached_input=Decimal(1),
+        cache_write=Decimal(3),
+        cache_write_1h=Decimal(4),
+        reasoning=Decimal(20),
+        search=Decimal(100),
+        request=Decimal(1000),
+    ),
+)
+"""Dollars per token that tell every part apart."""
+
+
+def test_every_rate_is_used_for_what_it_is():
+    """One of each, in whole dollars."""
+    used = TokenCounts(
+        input=15, output=9, cached_input=5, cache_write=4, cache_write_1h=1, reasoning=3, searches=2
+    )
+    parts = price(used, PLAIN)
+    assert (parts.input, parts.cached_input, parts.cache_write) == (12, 5, 3 * 3 + 4)
+    assert (parts.output, parts.reasoning, parts.fees) == (60, 60, 2 * 100 + 1000)
+    assert parts.total == 12 + 5 + 13 + 60 + 60 + 1200
+
+
+def test_the_worst_case_adds_up_what_is_dearest():
+    """Input written to the prompt cache, output all reasoning, every search, and the request."""
+    assert worst_case(10, 7, PLAIN, 2) == 15 * 3 + 7 * 20 + 2 * 100 + 1000
+    assert worst_case(10, 7, PLAIN) == 15 * 3 + 7 * 20 + 1000
+
+
+def test_an_estimate_foresees_the_usual_output_and_one_search():
+    """Half of the limit, or what the ledger has seen of the task, but never more than the limit."""
+    quoted = estimate(bytes_sent=30, max_output_tokens=9, rates=PLAIN, max_searches=3)
+    assert (quoted.bytes_sent, quoted.input_tokens, quoted.output_tokens) == (30, 10, 5)
+    assert quoted.expected == 10 * 2 + 5 * 10 + 100 + 1000
+    assert quoted.worst == worst_case(10, 9, PLAIN, 3)
+    for expected, output in ((3, 3), (9, 9), (50, 9)):
+        known = estimate(
+            bytes_sent=30, max_output_tokens=9, rates=PLAIN, expected_output_tokens=expected
+        )
+        assert known.output_tokens == output
+        assert known.expected == 10 * 2 + output * 10 + 1000
+
+
+def test_one_of_two_prices_is_not_enough_for_a_bill():
+    """Without the live price nothing is known about what a discount saved."""
+    used = answer(input_tokens=10, output_tokens=2)
+    assert bill(used, PLAIN, None).billed is None
+    assert bill(used, None, PLAIN).billed is None
+    assert bill(used, PLAIN, PLAIN).billed == 10 * 2 + 2 * 10 + 1000

@@ -63,6 +63,20 @@ def test_every_figure_has_its_origin(body: str, figure: str, origin: str, source
 
 
 @pytest.mark.parametrize(
+    ("figure", "source"),
+    [
+        ("3,000만 원", "own_funding_cash + own_funding_in_kind"),
+        ("70%", "government_funding / total"),
+        ("30%", "own_funding_cash + own_funding_in_kind / total"),
+    ],
+)
+def test_sums_and_shares_of_the_funds_follow_from_the_brief(figure: str, source: str) -> None:
+    """Who adds up the client's own figures invents none."""
+    brief = "정부지원금: 7,000만 원\n자기부담금(현금): 1,000만 원\n자기부담금(현물): 2,000만 원\n"
+    assert origins(f"합계는 {figure}이다.", brief) == {figure: ("brief", source)}
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "## 3.1 Market in 2027",

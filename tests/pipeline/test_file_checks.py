@@ -55,13 +55,13 @@ def archive(members: Mapping[str, bytes], *, stored: bool = True) -> bytes:
 )
 def test_a_file_is_sound_or_not(name: str, data: bytes, sound: bool) -> None:
     """Each format has what it needs and points nowhere else."""
-    [fact] = look_at({name: data})
+    [fact] = look_at({name: data}, "")
     assert (not fact.problems) is sound
 
 
 def test_a_file_that_was_not_made_is_a_problem() -> None:
     """A format that failed counts, with its reason; other files are not looked at."""
-    facts = look_at({"facts.yaml": b""}, {"hwpx": "no skeleton"})
+    facts = look_at({"facts.yaml": b""}, "", {"hwpx": "no skeleton"})
     assert [(fact.name, fact.problems) for fact in facts] == [("hwpx", ("no skeleton",))]
 
 
@@ -69,3 +69,32 @@ def test_pages_are_counted_in_the_pdf_alone() -> None:
     """Without a PDF, or with one that cannot be read, the pages are not known."""
     assert count_pages({"a.html": b""}) is None
     assert count_pages({"a.pdf": b"text"}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "lost"),
+    [
+        ("a.html", b"<h1>Plan</h1><p>We <b>sell</b> 40&nbsp;crates.</p>", False),
+        ("a.html", b"<h1>Plan</h1><p>We sell 41 crates.</p>", True),
+        (
+            "a.docx",
+            archive(
+                {"word/document.xml": b"<w:t>Plan</w:t><w:t xml:space='p'>We sell </w:t><w:t>40"
+                                      b" crates.</w:t>"}
+            ),
+            False,
+        ),
+        ("a.docx", archive({"word/document.xml": b"<w:t>Plan</w:t>"}), True),
+        (
+            "a.hwpx",
+            archive(HWPX | {"Contents/section0.xml": b"<hp:t>Plan</hp:t><hp:t>We sell 40"
+                                                     b"<hp:tab/> crates.</hp:t>"}),
+            False,
+        ),
+        ("a.hwpx", archive(HWPX | {"Contents/section0.xml": b"<hp:t>We sell</hp:t>"}), True),
+    ],
+)  # fmt: skip
+def test_a_file_has_all_the_words(name: str, data: bytes, lost: bool) -> None:
+    """However a format sets spaces, styles and quotation marks; what is missing is quoted."""
+    [fact] = look_at({name: data}, "# Plan\n\nWe *sell* 40 crates.\n")
+    assert any("not in it" in problem for problem in fact.problems) is lost

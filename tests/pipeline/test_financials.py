@@ -183,3 +183,35 @@ async def test_figures_that_cannot_be_drawn_are_told(
     assert (body, figures.files) == ("text", {})
     [remark] = figures.remarks
     assert "fonts-nanum" in remark
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"use_of_funds": [{"name": "Vans", "amount": 9000}]}, "adds up to USD 9,000"),
+        ({"use_of_funds": [{"name": "Vans", "amount": 5000}]}, ""),
+        ({"market": {"som": 20_000}}, "more than the SOM of USD 20,000"),
+        ({"market": {"som": 24_740}}, ""),
+    ],
+)
+async def test_figures_that_are_hard_to_believe_are_told(
+    session: LocalSession, changed: dict[str, object], told: str
+) -> None:
+    """Uses against funding, sales against the market: a remark, and the model is there."""
+    funding = [{"name": "Seed", "kind": "equity", "amount": 5000}]
+    answer = json.dumps({**json.loads(GOOD), "funding": funding, **changed})
+    records, _run = await play(session, Asker(financial_model=answer))
+    worked = financials.work_out(records, Language.EN)
+    assert worked.model is not None
+    assert len(worked.remarks) == bool(told)
+    assert told in "".join(worked.remarks)
+
+
+async def test_a_source_that_is_not_there_is_no_origin(session: LocalSession) -> None:
+    """The driver is an assumption and says so; nothing is left that points nowhere."""
+    answer = json.loads(GOOD)
+    answer["revenue"][0]["unit_cost"] = {"value": 400, "origin": "#7"}
+    records, _run = await play(session, Asker(financial_model=json.dumps(answer)))
+    worked = financials.work_out(records, Language.EN)
+    assert "[7]" not in "".join(table.markdown for table in worked.tables)
+    assert any("no such source: 7" in repair for repair in worked.repairs)

@@ -99,7 +99,35 @@ def test_figures_stand_in_the_section_of_their_table() -> None:
         for n, t in (("revenue", "income_statement"), ("market", "market_size"))
     ]
     body = "## 6. Market\n\nA.\n\n## 12. Financials\n\nB.\n"
-    placed = place_figures(body, OUTLINE, charts, Language.EN, "figures")
+    placed = place_figures(body, OUTLINE, charts, Language.EN, "figures").body
     assert "A.\n\n![Market](figures/market.svg)\n\n*Figure 1. Market. Source: s.*" in placed
     assert "B.\n\n![Revenue](figures/revenue.svg)\n\n*Figure 2. Revenue. Source: s.*" in placed
-    assert place_figures(placed, OUTLINE, charts, Language.EN, "figures") == placed
+    assert place_figures(placed, OUTLINE, charts, Language.EN, "figures").body == placed
+
+
+def test_a_figure_without_its_section_is_told() -> None:
+    """It is drawn and nowhere to be seen, so its caption is named."""
+    stairs = Stairs(steps=("a", "b"), levels=(1, 2), axis="x")
+    chart = Chart(name="r", caption="R", source="s", table="income_statement", drawing=stairs)
+    placed = place_figures("# Short\n\nHello.\n", OUTLINE, [chart], Language.EN, "figures")
+    assert placed.body == "# Short\n\nHello.\n"
+    assert placed.missing == ("R",)
+
+
+@pytest.mark.parametrize(
+    ("said", "becomes"),
+    [
+        ("표 2와 같다.", "표 3와 같다."),
+        ("<표 2> 참조", "<표 3> 참조"),
+        ("표 2개를 둔다.", "표 2개"),
+    ],
+)
+def test_korean_mentions_follow_before_particles(said: str, becomes: str) -> None:
+    """A particle stands at the number without a space; a count of tables is no mention."""
+    outline = load_outline(DocumentType.BIZPLAN, "default", Language.KO)
+    body = (
+        f"## 6. 시장\n\n{said}\n\n**표 1. 고객**\n\n| a |\n|---|\n| 1 |\n\n## 12. 재무 계획\n\n"
+        "[[table:income_statement]]\n\n**표 2. 인원**\n\n| b |\n|---|\n| 2 |\n"
+    )
+    placed = place_tables(body, outline, (RESULT,), Language.KO).body
+    assert becomes in placed

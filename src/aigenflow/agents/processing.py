@@ -3,7 +3,7 @@
 ::
 
     live  -> the provider
-    flex  -> the provider at half the rate -> no room there: live
+    flex  -> the provider at half the rate -> refused there: live
     batch -> the desk -> did not run, or no time left: live (or the run stops, if so set)
 
 What a batch job has bought, or is about to, is never bought again another way.
@@ -53,8 +53,8 @@ class Desk(Protocol):
 class Dispatcher:
     """A :class:`~aigenflow.agents.router.Caller` that does as ``request.processing`` says.
 
-    From ``request.complete_by`` on everything is live. ``unfinished`` says what happens to a
-    request whose job ended before it ran.
+    From ``request.complete_by`` on everything is live, and without ``is_on`` at any time.
+    ``unfinished`` says what happens to a request whose job ended before it ran.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class Dispatcher:
         clock: Clock,
         *,
         unfinished: Unfinished = "live",
+        is_on: bool = True,
         on_event: OnEvent = ignore_event,
     ) -> None:
         self._live = live
         self._desk = desk
         self._clock = clock
         self._unfinished = unfinished
+        self._is_on = is_on
         self._on_event = on_event
         self._warnings: set[str] = set()
 
@@ -82,6 +84,8 @@ class Dispatcher:
         its job and is not to be bought live.
         """
         now = self._clock.now()
+        if not self._is_on:
+            request = _live(request)
         if self._desk is not None and self._is_for(self._desk, request, route):
             by = request.complete_by if request.processing is Processing.BATCH else now
             return await self._in_a_job(
@@ -104,7 +108,7 @@ class Dispatcher:
             return await self._live.send(request, route, on_text)
         except CapacityError:
             self._warn_once(
-                _("{provider} has no room at the flex rate; buying live.").format(
+                _("{provider} refuses the flex rate; buying live.").format(
                     provider=route.backend.value
                 )
             )

@@ -28,8 +28,17 @@ STUCK_S = 25 * 3600.0
 ABANDONED_S = 26 * 3600.0
 """A job that does not even stop by then is given up; its money counts as lost."""
 
+STOPPING_S = ABANDONED_S - STUCK_S
+"""How long a job may take to stop, however old it was when it was asked to."""
+
+HANDING_IN_S = 15 * 60.0
+"""How long after its intent a job may still be on its way to the provider.
+
+Its requests may have to be uploaded first.
+"""
+
 LISTING_S = 60.0
-"""How long after its creation a job may be missing in a provider's list of jobs."""
+"""How long a job that was made may be missing in a provider's list of jobs."""
 
 CLOCK_SKEW = timedelta(minutes=10)
 """How far a provider's clock may be from ours."""
@@ -63,11 +72,12 @@ MOVE_IN_STATE: Mapping[JobState, Move] = {
 """Every state that a provider can name. One that expired or was cancelled may have results."""
 
 
-def next_move(job: Job, now: datetime, *, is_new: bool, is_too_late: bool) -> Move:
+def next_move(job: Job, now: datetime, *, is_new: bool, is_seen: bool, is_too_late: bool) -> Move:
     """What to do with ``job``.
 
-    ``is_new``: this process wrote the intent and has not submitted it. ``is_too_late``: somebody
-    who waits can wait no longer.
+    ``is_new``: this process wrote the intent and has not submitted it. ``is_seen``: it was told by
+    the provider how the job stands; what stands in the store may be days old. ``is_too_late``:
+    somebody who waits can wait no longer.
     """
     if job.stage is Stage.CLOSED:
         return Move.REST
@@ -78,10 +88,14 @@ def next_move(job: Job, now: datetime, *, is_new: bool, is_too_late: bool) -> Mo
     move = MOVE_IN_STATE[job.state or JobState.WAITING]
     if move is not Move.POLL:
         return move
+    if not is_seen:
+        return Move.POLL
     waited_s = (now - (job.submitted or now)).total_seconds()
-    if waited_s > ABANDONED_S:
-        return Move.ABANDON if job.cancelled else Move.CANCEL
-    return Move.CANCEL if (is_too_late or waited_s > STUCK_S) and not job.cancelled else Move.POLL
+    if job.cancelled is None:
+        return Move.CANCEL if is_too_late or waited_s > STUCK_S else Move.POLL
+    stopping_s = (now - job.cancelled).total_seconds()
+    is_hopeless = waited_s > ABANDONED_S and stopping_s > STOPPING_S
+    return Move.ABANDON if is_hopeless else Move.POLL
 
 
 def poll_pause(polls: int) -> float:

@@ -134,7 +134,7 @@ def is_usable(item: Item, *, ours: bool) -> bool:
 class Claim(Protocol):
     """The right to work a job, held by one process at a time."""
 
-    def renew(self) -> bool:
+    def renew(self, now: datetime) -> bool:
         """Hold it for longer; false where another process has it by now."""
         ...
 
@@ -202,6 +202,10 @@ class JobStore:
                 _insert(tx, "job_items", _item_values(item, number))
                 _wait_for(tx, item.id, item.session)
         return elsewhere
+
+    def intended_again(self, tag: str, when: datetime) -> None:
+        """The provider has refused the job, and is about to be asked for it once more."""
+        self._change(tag, created_us=_to_us(when))
 
     def attach(self, item_id: str, session: str) -> None:
         """Let ``session`` wait for an item that another one pays."""
@@ -368,14 +372,13 @@ class JobStore:
             )
         return _Lease(self, tag, holder) if taken else None
 
-    def extend_lease(self, tag: str, holder: str) -> bool:
+    def extend_lease(self, tag: str, holder: str, now: datetime) -> bool:
         """Let ``holder`` work the job for longer; false where it lost the right."""
         with self._writing(durable=False) as tx:
             return bool(
                 tx.execute(
-                    "UPDATE job_leases SET until_us = until_us + ? "
-                    "WHERE tag = ? AND holder = ? RETURNING 1",
-                    (_LEASE_US // 3, tag, holder),
+                    "UPDATE job_leases SET until_us = ? WHERE tag = ? AND holder = ? RETURNING 1",
+                    (_to_us(now) + _LEASE_US, tag, holder),
                 )
             )
 
@@ -440,7 +443,7 @@ def _reading() -> Iterator[None]:
 class _FileClaim:
     lock: FileLock
 
-    def renew(self) -> bool:
+    def renew(self, now: datetime) -> bool:
         return True
 
     def release(self) -> None:
@@ -462,8 +465,8 @@ class _Lease:
     tag: str
     holder: str
 
-    def renew(self) -> bool:
-        return self.store.extend_lease(self.tag, self.holder)
+    def renew(self, now: datetime) -> bool:
+        return self.store.extend_lease(self.tag, self.holder, now)
 
     def release(self) -> None:
         self.store.end_lease(self.tag, self.holder)

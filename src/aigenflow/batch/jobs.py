@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import copy
 import secrets
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ from typing import Protocol, TypeAlias
 
 from aigenflow.batch.job_moves import (
     CLOCK_SKEW,
+    HANDING_IN_S,
     LISTING_S,
     Move,
     belongs_to,
@@ -56,6 +58,7 @@ from aigenflow.core.errors import (
     InputError,
     JobItemNotRunError,
     JobUnknownError,
+    JournalWriteError,
     MalformedAnswerError,
     RateLimitedError,
     ServerFaultError,
@@ -190,7 +193,8 @@ class _Group:
 class _Work:
     """A job that this process works, or waits for another process to work.
 
-    ``items`` are there until they are submitted, ``polls`` counts looks since the last change.
+    ``items`` are there until they are submitted, ``polls`` counts looks. ``is_seen`` says that the
+    provider has told this process how the job stands.
     """
 
     tag: str
@@ -200,6 +204,7 @@ class _Work:
     task: asyncio.Task[None] | None = None
     polls: int = 0
     refusals: int = 0
+    is_seen: bool = False
     is_handed_over: bool = False
     is_listing_waited_for: bool = False
     told: tuple[object, ...] = ()
@@ -254,15 +259,19 @@ class JobDesk:
         ``BudgetExceededError`` and ``JournalWriteError`` before anything is bought.
         """
         question = question_of(request, route)
+        enlisted = 0
         while True:
             item = self._look_up(question, request) if self._store.is_there else None
             if item is not None and item.settled:
                 return self._give(item, request)
             if item is None and self._is_late(request):
                 raise _too_late(route)
+            if item is None and enlisted == SUBMIT_ATTEMPTS:
+                raise _not_taken(route)
             waiter = _Waiter(ended=asyncio.get_running_loop().create_future(), request=request)
             try:
                 if item is None:
+                    enlisted += 1
                     self._enlist(waiter, question, request, route)
                 else:
                     await self._attend(waiter, item)
@@ -574,9 +583,10 @@ class JobDesk:
             await self._clock.sleep(OTHERS_POLL_S)
 
     async def _hold(self, claim: Claim) -> None:
-        """Keep the right; return where it was lost."""
-        while claim.renew():
-            await self._clock.sleep(LEASE_S / 3)
+        """Keep the right; return where it was lost, or cannot be kept."""
+        with contextlib.suppress(JournalWriteError):
+            while claim.renew(self._clock.now()):
+                await self._clock.sleep(LEASE_S / 3)
 
     async def _drive(self, work: _Work) -> None:
         while (job := self._store.job(work.tag)) is not None:
@@ -584,19 +594,24 @@ class JobDesk:
                 job,
                 self._clock.now(),
                 is_new=work.is_new,
+                is_seen=work.is_seen,
                 is_too_late=any(self._is_late(waiter.request) for waiter in work.waiters),
             )
             if move is Move.REST:
                 return
             gateway = self._gateway(job.route)
-            if job.stage is Stage.SUBMITTED and not work.is_handed_over:
+            if not work.is_handed_over:
                 await self._hand_over(work)
             try:
-                await self._make(move, work, job, gateway)
-            except JobUnknownError as error:
-                await self._search(work, job, gateway, error)
+                await self._make_or_search(move, work, job, gateway)
             except _MAY_PASS as error:
                 await self._pause(work, at_least_s=_asked_wait(error))
+
+    async def _make_or_search(self, move: Move, work: _Work, job: Job, gateway: JobGateway) -> None:
+        try:
+            await self._make(move, work, job, gateway)
+        except JobUnknownError as error:
+            await self._search(work, job, gateway, error)
 
     async def _make(self, move: Move, work: _Work, job: Job, gateway: JobGateway) -> None:
         match move:
@@ -630,7 +645,7 @@ class JobDesk:
                 await self._refused(work, job, error)
             return None
         self._store.submitted(job.tag, [status.job], status, self._clock.now())
-        work.items = ()
+        work.items, work.is_seen = (), True
         self._tell_status(work, job, status)
         return None
 
@@ -638,8 +653,9 @@ class JobDesk:
         """The provider surely did not take the job: ask again if that may help."""
         work.refusals += 1
         if isinstance(error, TransientError) and work.refusals < SUBMIT_ATTEMPTS:
-            work.is_new = True
             await self._pause(work, at_least_s=_asked_wait(error))
+            self._store.intended_again(job.tag, self._clock.now())
+            work.is_new = True
         else:
             await self._write_off(job.tag, error.message)
 
@@ -647,14 +663,14 @@ class JobDesk:
         """Find out whether the provider has a job whose id was never written down."""
         found = await gateway.find(job.tag, since=job.created - CLOCK_SKEW, size=job.size)
         ids = await self._confirmed(job, found, gateway)
-        left_s = LISTING_S - (self._clock.now() - job.created).total_seconds()
+        age_s = (self._clock.now() - job.created).total_seconds()
         if ids:
-            await self._adopt(job, ids, gateway)
+            await self._adopt(work, job, ids, gateway)
         elif ids is None:
             await self._pause(work)
-        elif left_s > 0 and not work.is_listing_waited_for:
+        elif age_s < HANDING_IN_S + LISTING_S and not work.is_listing_waited_for:
             work.is_listing_waited_for = True
-            await self._clock.sleep(min(left_s, LISTING_S))
+            await self._clock.sleep(LISTING_S)
         else:
             await self._forget(job)
 
@@ -679,7 +695,7 @@ class JobDesk:
                     return [one.job]
         return None if is_open else []
 
-    async def _adopt(self, job: Job, ids: Sequence[str], gateway: JobGateway) -> None:
+    async def _adopt(self, work: _Work, job: Job, ids: Sequence[str], gateway: JobGateway) -> None:
         """Take over what was found; what was submitted twice is stopped."""
         for again in ids[1:]:
             with contextlib.suppress(GatewayError):  # its results are collected in any case
@@ -689,26 +705,27 @@ class JobDesk:
             self._on_event(Warned(message=told.format(job=job.tag, count=len(ids))))
         status = merge([await gateway.status(one) for one in ids])
         self._store.submitted(job.tag, ids, status, self._clock.now())
+        work.is_seen = True
 
     async def _search(
         self, work: _Work, job: Job, gateway: JobGateway, error: JobUnknownError
     ) -> None:
         """The provider does not know the id: look for the tag, else the answers are lost."""
-        try:
-            found = await gateway.find(job.tag, since=job.created - CLOCK_SKEW, size=job.size)
-            ids = await self._confirmed(job, found, gateway)
-        except _MAY_PASS:
-            return await self._pause(work)
-        if ids is None:
-            return await self._pause(work)
+        found = await gateway.find(job.tag, since=job.created - CLOCK_SKEW, size=job.size)
+        ids = await self._confirmed(job, found, gateway)
         if ids and set(ids) != set(job.ids):
-            return await self._adopt(job, ids, gateway)
+            return await self._adopt(work, job, ids, gateway)
+        age_s = (self._clock.now() - (job.submitted or job.created)).total_seconds()
+        if ids is None or age_s < LISTING_S:
+            return await self._pause(work)
         lost = [ItemOutcome(id=one, error=_lost(error)) for one in self._store.item_ids(job.tag)]
         return await asyncio.to_thread(self._store.record, job.tag, lost)
 
     async def _poll(self, work: _Work, job: Job, gateway: JobGateway) -> None:
-        await self._pause(work)
+        if work.is_seen:
+            await self._pause(work)
         status = merge([await gateway.status(one) for one in job.ids])
+        work.is_seen = True
         self._store.watched(job.tag, status)
         self._tell_status(work, job, status)
 
@@ -738,8 +755,10 @@ class JobDesk:
         if matched.unknown:
             told = _("Batch job {job} brought {count} results that nobody asked for.")
             self._on_event(Warned(message=told.format(job=job.tag, count=matched.unknown)))
-        for number, outcome in enumerate(matched.again, start=1):
-            await self._waste(job, outcome, number)
+        times = Counter[str]()
+        for outcome in matched.again:
+            times[outcome.id] += 1  # by item: results may come in another order after a crash
+            await self._waste(job, outcome, times[outcome.id])
         await asyncio.to_thread(self._store.record, job.tag, matched.outcomes)
 
     async def _waste(self, job: Job, outcome: ItemOutcome, number: int) -> None:
@@ -833,6 +852,13 @@ def _asked_wait(error: GatewayError) -> float:
 def _too_late(route: Route) -> JobItemNotRunError:
     return JobItemNotRunError(
         _("There is no time left for a batch job."), provider=route.backend.value
+    )
+
+
+def _not_taken(route: Route) -> JobItemNotRunError:
+    told = _("{provider} does not say that it takes the batch job, and does not have it.")
+    return JobItemNotRunError(
+        told.format(provider=route.backend.value), provider=route.backend.value
     )
 
 

@@ -119,10 +119,9 @@ def cancel(job: str, as_json: bool) -> None:
 
 
 def _at_the_desk(work: Callable[[JobDesk], Awaitable[_T]], *, quiet: bool = True) -> _T:
-    """Do ``work`` with the desk open. Raises ``ConfigError`` where batch processing is off."""
+    """Do ``work`` with the desk open."""
     from aigenflow.app import App
     from aigenflow.cli.progress import open_progress
-    from aigenflow.core.errors import ConfigError
 
     settings, home = read_settings(keeps_books=True)
 
@@ -130,11 +129,6 @@ def _at_the_desk(work: Callable[[JobDesk], Awaitable[_T]], *, quiet: bool = True
 
         async def at_work() -> _T:
             async with App(settings, home=home, on_event=progress) as app:
-                if app.jobs is None:
-                    raise ConfigError(
-                        _("Batch processing is switched off."),
-                        hint=_("Switch it on: aigenflow config set batch_processing_enabled true"),
-                    )
                 return await work(app.jobs)
 
         return run_async(at_work())

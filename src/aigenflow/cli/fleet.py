@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 WATCH_S = 1.0
 """How often the live view looks again, in seconds."""
 
-_LISTED = 15
+LISTED = 20
+"""How many sessions are shown where nobody says."""
 
 
 # What the commands of a fleet share
@@ -127,15 +128,22 @@ def command() -> None:
 @command.command("status", help=_("How many sessions stand where, who works, what was spent."))
 @database_option()
 @options.as_json()
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=LISTED,
+    show_default=True,
+    help=_("Sessions to list: running ones first, then stopped ones, the newest first."),
+)
 @click.option("--watch", is_flag=True, help=_("Look again every second, until Ctrl-C."))
-def status(database: str | None, as_json: bool, watch: bool) -> None:
+def status(database: str | None, as_json: bool, limit: int, watch: bool) -> None:
     with opened_fleet(database) as fleet, _books(fleet) as books:
         if as_json:
-            click.echo(json_text(_plain(fleet, books)))
+            click.echo(json_text(_plain(fleet, books, limit)))
         elif watch:
-            _watch(fleet, books)
+            _watch(fleet, books, limit)
         else:
-            draw(_view(fleet, books))
+            draw(_view(fleet, books, limit))
 
 
 @command.command("cancel", help=_("Let nobody go on with these sessions. Calls under way end."))
@@ -255,7 +263,7 @@ def _books(fleet: Fleet) -> Iterator[_Books]:
         books.close()
 
 
-def _plain(fleet: Fleet, books: _Books) -> dict[str, object]:
+def _plain(fleet: Fleet, books: _Books, limit: int) -> dict[str, object]:
     overview = fleet.control.overview()
     return {
         "version": fleet.control.version,
@@ -275,7 +283,7 @@ def _plain(fleet: Fleet, books: _Books) -> dict[str, object]:
         ],
         "spent_usd": None if (spent := books.spent()) is None else plain(spent),
         "budgets": [_plain_account(account) for account in books.accounts()],
-        "sessions": [_plain_session(each) for each in fleet.control.store.sessions()],
+        "sessions": [_plain_session(each) for each in fleet.control.store.latest(limit)],
     }
 
 
@@ -302,16 +310,16 @@ def _plain_session(session: FleetSession) -> dict[str, object]:
     }
 
 
-def _watch(fleet: Fleet, books: _Books) -> None:
+def _watch(fleet: Fleet, books: _Books, limit: int) -> None:
     from rich.live import Live
 
-    with Live(_view(fleet, books), auto_refresh=False, screen=False) as live:
+    with Live(_view(fleet, books, limit), auto_refresh=False, screen=False) as live:
         while True:
             time.sleep(WATCH_S)
-            live.update(_view(fleet, books), refresh=True)
+            live.update(_view(fleet, books, limit), refresh=True)
 
 
-def _view(fleet: Fleet, books: _Books) -> RenderableType:
+def _view(fleet: Fleet, books: _Books, limit: int) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -326,7 +334,9 @@ def _view(fleet: Fleet, books: _Books) -> RenderableType:
     for each in overview.workers:
         heard = _("{seconds:.0f} s ago").format(seconds=each.silent_s)
         workers.add_row(each.id, each.version, str(each.sessions), heard)
-    return Group(*lines, *([workers] if overview.workers else []), *_unfinished(fleet))
+    return Group(
+        *lines, *([workers] if overview.workers else []), *_unfinished(fleet, overview, limit)
+    )
 
 
 def status_words() -> dict[FleetStatus, str]:
@@ -368,23 +378,23 @@ def _unserved(version: str, count: int) -> str:
     )
 
 
-def _unfinished(fleet: Fleet) -> Iterator[RenderableType]:
-    """The sessions under way, and why others stopped; the first of each."""
+def _unfinished(fleet: Fleet, overview: Overview, limit: int) -> Iterator[RenderableType]:
+    """The sessions under way, and why others stopped; the first of them."""
     from rich.table import Table
 
     from aigenflow.engine.fleet_models import FleetStatus
 
+    listed = list(fleet.control.store.latest(limit))
     for wanted in (FleetStatus.RUNNING, FleetStatus.STOPPED):
-        found = list(fleet.control.store.sessions(status=wanted))
-        if not found:
-            continue
+        found = [each for each in listed if each.status is wanted]
         table = Table(box=None, pad_edge=False, header_style="")
         for title in (_("Session"), _("Phase"), _("Runs"), _("Topic"), _("Message")):
             table.add_column(title, no_wrap=True)
-        for each in found[:_LISTED]:
+        for each in found:
             topic = printable(" ".join(each.spec.topic.split()))[:50]
             message = printable(each.message)[:80]
             table.add_row(each.spec.session, f"{each.phase}/5", str(each.runs), topic, message)
-        yield table
-        if len(found) > _LISTED:
-            yield _("… and {count} more").format(count=len(found) - _LISTED)
+        if found:
+            yield table
+        if (more := overview.count(wanted) - len(found)) > 0:
+            yield _("… and {count} more: {what}").format(count=more, what=status_words()[wanted])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import printable, run_async
 from aigenflow.cli.fleet import Fleet, clearing_up, database_option, opened_fleet, status_words
-from aigenflow.core.errors import AigenflowError, ConfigError
+from aigenflow.core.errors import AigenflowError, ConfigError, SessionInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -126,12 +128,24 @@ async def _work(
             fleet.control,
             app.write_with,
             on_death=clearing_up(fleet),
+            on_lost=_end_at_once,
             on_session=_silent if quiet else _tell,
             on_finished=_sharing(fleet, shared_dir) if shared_dir else None,
         )
         if not quiet:
             _greet(fleet, name)
         await worker.run()
+
+
+def _end_at_once() -> NoReturn:
+    """End as if killed: nothing else ends every call in time, whatever the process is doing."""
+    error = SessionInUseError(
+        _("This worker was silent for so long that others take its sessions over."),
+        hint=_("Start it again. Was the machine overloaded or asleep, or the database away?"),
+    )
+    with contextlib.suppress(OSError):
+        os.write(2, f"{printable(error.message)} {printable(error.hint)}\n".encode())
+    os._exit(error.exit_code)
 
 
 def _greet(fleet: Fleet, worker: str) -> None:

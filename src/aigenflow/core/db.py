@@ -38,6 +38,7 @@ AWAY_PATIENCE_S = 60.0
 
 _AWAY_PAUSE_S = 0.2
 _SQLITE = "sqlite:///"
+_SQLITE_FAULTS = (sqlite3.Error, OSError, OverflowError)
 _POSTGRES = ("postgresql://", "postgres://")
 _WRITER_LOCK = 0x6169_6765_6E66_6C77
 """The advisory lock that makes PostgreSQL writers queue as SQLite's do ("aigenflw" in ASCII)."""
@@ -121,6 +122,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._is_durable: bool | None = None
         with _sqlite_errors():
             ensure_directory(path.parent)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
@@ -132,7 +134,9 @@ class SqliteDatabase:
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:
         with self._lock:
-            self.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            if durable is not self._is_durable:
+                self.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._is_durable = durable
             self.execute("BEGIN IMMEDIATE")
             try:
                 yield self
@@ -143,8 +147,11 @@ class SqliteDatabase:
                 raise
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
-        with self._lock, _sqlite_errors():
-            return self._connection.execute(sql, values).fetchall()
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except _SQLITE_FAULTS as error:
+                raise DatabaseError(str(error)) from error
 
     query = execute
 
@@ -236,7 +243,7 @@ def _connect_postgres(url: str) -> psycopg.Connection[Row]:
 def _sqlite_errors() -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError, OverflowError) as error:
+    except _SQLITE_FAULTS as error:
         raise DatabaseError(str(error)) from error
 
 

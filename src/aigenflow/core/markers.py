@@ -10,17 +10,21 @@ import re
 from collections.abc import Mapping
 
 _MARKER = re.compile(r"\[(\d{1,3})\](?!\()")
+_SPACED_MARKER = re.compile(rf"([ \t]?){_MARKER.pattern}")
 _SHARED_MARKER = re.compile(r"\[#(\d{1,3})\](?!\()")
 
 
 def renumber(text: str, numbers: Mapping[int, int]) -> str:
-    """Replace each marker ``[n]`` by ``[numbers[n]]``; those without a number go."""
+    """Replace each marker ``[n]`` by ``[numbers[n]]``; those without a number go.
+
+    The space before one that goes, goes as well: ``so [9].`` becomes ``so.``
+    """
 
     def new(match: re.Match[str]) -> str:
-        number = numbers.get(int(match[1]))
-        return "" if number is None else f"[{number}]"
+        number = numbers.get(int(match[2]))
+        return "" if number is None else f"{match[1]}[{number}]"
 
-    return _MARKER.sub(new, text)
+    return _SPACED_MARKER.sub(new, text)
 
 
 def used_numbers(text: str) -> tuple[int, ...]:

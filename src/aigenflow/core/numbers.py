@@ -184,10 +184,11 @@ _COUNTERS = (
     "개월|개사|개소|개국|개|명|건|대|년|주|일|시간|분|초|회|곳|사|가구|톤|점|종|편|인|세|평|병상|기관"
     "|매장|농가|가지|마리|그루|권|장|채|석|배럴|리터|도|포인트|쌍|팀|군데|학점|시군|호"
 )
+_KOREAN_MONEY = "원|달러|유로|엔|위안|파운드"
 _KOREAN_SCALE = r"[십백천만억조]{1,3}"
 _KOREAN = (
-    rf"{NUMBER}(?:{_KOREAN_SCALE}|\s{_KOREAN_SCALE}(?=\s?(?:원|달러|유로|엔|위안|{_COUNTERS})|[^\w가-힣]|$))"
-    rf"(?:\s?{NUMBER}{_KOREAN_SCALE}){{0,4}}(?:\s?\d{{1,4}}(?=\s?원))?"
+    rf"{NUMBER}(?:{_KOREAN_SCALE}|\s{_KOREAN_SCALE}(?=\s?(?:{_KOREAN_MONEY}|{_COUNTERS})|[^\w가-힣]|$))"
+    rf"(?:\s?{NUMBER}{_KOREAN_SCALE}){{0,4}}(?:\s?(?:\d,\d{{3}}|\d{{1,4}})(?=\s?(?:{_KOREAN_MONEY})))?"
 )
 _FIGURE = re.compile(
     rf"(?:(?<![^\s(|:,\x00])(?P<sign>[-△▲]))?"

@@ -99,8 +99,15 @@ class Sessions(Protocol):
         """What is known of it at this moment, where this process writes it."""
         ...
 
-    def under_way(self) -> list[Entry]:
-        """Those that we know to go on, without looking at all."""
+    def under_way(self, most: int) -> tuple[list[Entry], int]:
+        """Those that we know to go on, without looking at all, and how many they are.
+
+        Where they are not of this process, the list holds ``most`` of them.
+        """
+        ...
+
+    def remarks(self) -> Sequence[str]:
+        """What is to be said of all of them."""
         ...
 
     async def start(self, assignment: Assignment) -> str:
@@ -139,8 +146,12 @@ class LocalSessions:
         folder = self._app.engine.folder(name) / FINAL_FOLDER
         if not folder.is_dir():
             return {}
-        found = (each for each in sorted(folder.iterdir()) if not each.is_symlink())
-        return {each.name: each.stat().st_size for each in found if each.is_file()}
+        found = (each for each in sorted(folder.rglob("*")) if not each.is_symlink())
+        return {
+            each.relative_to(folder).as_posix(): each.stat().st_size
+            for each in found
+            if each.is_file()
+        }
 
     def file(self, name: str, file: str) -> bytes:
         if file not in self.files(name):
@@ -154,8 +165,12 @@ class LocalSessions:
     def live(self, name: str) -> LiveRun | None:
         return self._runs.of(name)
 
-    def under_way(self) -> list[Entry]:
-        return [self._entry(name) for name in self._runs.names()]
+    def under_way(self, most: int) -> tuple[list[Entry], int]:
+        found = [self._entry(name) for name in self._runs.names()]
+        return found, len(found)
+
+    def remarks(self) -> Sequence[str]:
+        return ()
 
     async def start(self, assignment: Assignment) -> str:
         # In this thread: a session's lock belongs to the thread that took it.
@@ -210,8 +225,8 @@ class FleetSessions:
         self._control = control
 
     def page(self, first: int, count: int) -> tuple[list[Entry], int]:
-        every = list(self._control.store.sessions())[::-1]
-        return [_of_fleet(each) for each in every[first : first + count]], len(every)
+        store = self._control.store
+        return [_of_fleet(each) for each in store.page(first, count)], store.count()
 
     def read(self, name: str) -> Entry:
         return _of_fleet(self._control.session(name))
@@ -222,24 +237,35 @@ class FleetSessions:
         return sorted(found, key=lambda record: (record.phase, record.finished))
 
     def files(self, name: str) -> Mapping[str, int]:
-        return {file: len(data) for file, data in self._documents(name).items()}
+        self._control.session(name)
+        return self._control.store.document_sizes(name)
 
     def file(self, name: str, file: str) -> bytes:
-        found = self._documents(name).get(file)
+        self._control.session(name)
+        found = self._control.store.document(name, file) if file.isprintable() else None
         if found is None:
             raise _no_file(name, file)
         return found
 
     def metadata(self, name: str) -> Mapping[str, Any]:
-        return self._control.store.publication(name).metadata
+        self._control.session(name)
+        return self._control.store.metadata(name)
 
     def live(self, name: str) -> LiveRun | None:
         return None
 
-    def under_way(self) -> list[Entry]:
+    def under_way(self, most: int) -> tuple[list[Entry], int]:
         from aigenflow.engine.fleet_models import FleetStatus
 
-        return [_of_fleet(each) for each in self._control.store.sessions((), FleetStatus.RUNNING)]
+        store, running = self._control.store, FleetStatus.RUNNING
+        return [_of_fleet(each) for each in store.page(0, most, running)], store.count(running)
+
+    def remarks(self) -> Sequence[str]:
+        unserved = _("{count} sessions belong to version {version}, which no worker has.")
+        return [
+            unserved.format(count=count, version=version)
+            for version, count in self._control.overview().unserved.items()
+        ]
 
     async def start(self, assignment: Assignment) -> str:
         spec = self._app.specify(assignment)
@@ -247,14 +273,12 @@ class FleetSessions:
         return spec.session
 
     async def resume(self, name: str) -> None:
+        await asyncio.to_thread(self._control.session, name)
         await asyncio.to_thread(self._control.resume, [name])
 
     async def cancel(self, name: str) -> None:
+        await asyncio.to_thread(self._control.session, name)
         await asyncio.to_thread(self._control.cancel, [name])
-
-    def _documents(self, name: str) -> Mapping[str, bytes]:
-        self._control.session(name)
-        return self._control.store.publication(name).documents
 
 
 def _of_fleet(session: FleetSession) -> Entry:
@@ -269,7 +293,7 @@ def _of_fleet(session: FleetSession) -> Entry:
         hint=session.hint,
         updated=session.updated,
         here=True,
-        where=session.worker,
+        where=session.worker if status == "running" else "",
     )
 
 

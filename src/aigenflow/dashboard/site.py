@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aigenflow.app import App
+from aigenflow.core.db import DatabaseError
 from aigenflow.core.errors import (
     AigenflowError,
     BudgetExceededError,
@@ -165,7 +166,7 @@ def build_site(site: Site) -> ASGIApp:
         get("/runs/{session}", run.show),
         get("/runs/{session}/events", run.follow),
         get("/runs/{session}/preview", run.preview),
-        get("/runs/{session}/files/{file}", run.download),
+        get("/runs/{session}/files/{file:path}", run.download),
         get("/runs/{session}/tasks/{phase:int}/{task}", task.show),
         post("/runs/{session}/cancel", run.cancel),
         post("/runs/{session}/resume", run.resume),
@@ -186,6 +187,7 @@ def build_site(site: Site) -> ASGIApp:
         routes=routes,
         exception_handlers={
             AigenflowError: _show_error,
+            DatabaseError: _show_database_error,
             HTTPException: _show_http_error,
             Exception: _show_bug,
         },
@@ -228,6 +230,17 @@ async def _show_error(request: Request, error: Exception) -> Response:
     code = next(kinds, HTTPStatus.INTERNAL_SERVER_ERROR)
     return site_of(request).page(
         request, "error", code, title=error.message, message="", hint=error.hint
+    )
+
+
+async def _show_database_error(request: Request, error: Exception) -> Response:
+    return site_of(request).page(
+        request,
+        "error",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        title=_("The database cannot be read or written."),
+        message=wording.one_line(str(error), 500),
+        hint=_("Is it there, and is there room on its disk? Load the page again."),
     )
 
 

@@ -7,8 +7,7 @@
 
 A worker tells now and then that it is alive. One that is silent for too long is buried by the
 others: its sessions go back into the queue, its slots are freed, and what it had reserved is booked
-as lost. A worker that was only slow learns of it at its next step, or its next heartbeat, and
-stops: it buys nothing more for sessions that are others' by now.
+as lost. A worker that cannot tell ends before that (:mod:`~aigenflow.engine.fleet_lease`).
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aigenflow.core.db import DatabaseError
-from aigenflow.core.errors import AigenflowError, JournalWriteError, SessionInUseError
+from aigenflow.core.db import DatabaseError, PostgresDatabase
+from aigenflow.core.errors import AigenflowError, JournalWriteError
 from aigenflow.engine.fleet_control import (
     APPLICATION,
     QUEUE,
@@ -37,6 +36,7 @@ from aigenflow.engine.fleet_control import (
     OnDeath,
     engine_url,
 )
+from aigenflow.engine.fleet_lease import BEATS, Lease
 from aigenflow.engine.fleet_models import (
     Claim,
     FleetStatus,
@@ -59,9 +59,6 @@ GRACE_S = 2.5
 
 RETRY_PAUSE_S = 1.0
 """How long a session rests whose books could not be written, in seconds."""
-
-BEATS = 5
-"""Heartbeats within the time after which a worker counts as dead."""
 
 Write: TypeAlias = Callable[[Runner], Awaitable[object]]
 """Does what is left of a session: the pipeline."""
@@ -189,7 +186,8 @@ class FleetWorkerProcess:
     """One worker: takes sessions from the queue and writes them, until it is cancelled.
 
     One per process, because the engine below is. ``write`` runs the pipeline; ``on_finished``
-    is awaited with the name of each finished session.
+    is awaited with the name of each finished session. ``on_lost`` is called from a thread where
+    the others have given this worker up or soon will, and must end the process at once.
     """
 
     def __init__(
@@ -200,6 +198,7 @@ class FleetWorkerProcess:
         write: Write,
         *,
         on_death: OnDeath,
+        on_lost: Callable[[], None],
         on_session: OnSession = ignore_session,
         on_finished: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
@@ -209,6 +208,7 @@ class FleetWorkerProcess:
         self._store = control.store
         self._write = write
         self._on_death = on_death
+        self._on_lost = on_lost
         self._on_session = on_session
         self._on_finished = on_finished
         self._running: dict[str, asyncio.Task[Any]] = {}
@@ -217,15 +217,26 @@ class FleetWorkerProcess:
     async def run(self) -> None:
         """Work until cancelled; then end within a few seconds, and hand back what is not done.
 
-        Raises :class:`~aigenflow.core.errors.SessionInUseError` where the others have given this
-        worker up, and ``DatabaseError`` where the database stays away.
+        Raises ``DatabaseError`` where the database stays away.
         """
-        await asyncio.to_thread(self._store.register, self.worker)
-        try:
-            await self._launch()
-            await self._keep_alive()
-        finally:
-            await self._stop()
+        with contextlib.closing(await asyncio.to_thread(self._open_pulse)) as pulse:
+            lease = Lease(
+                lambda: pulse.beat(self.worker.id), self._options.dead_after_s, self._on_lost
+            )
+            await asyncio.to_thread(self._store.register, self.worker)
+            lease.start()
+            try:
+                await self._launch()
+                await self._bury_others()
+            finally:
+                await self._end_work()
+                lease.end()
+                with contextlib.suppress(DatabaseError):  # then the others will find out
+                    await asyncio.to_thread(self._control.clear_up, self.worker, self._on_death)
+
+    def _open_pulse(self) -> FleetStore:
+        """A connection that waits for nobody else's statements."""
+        return FleetStore(PostgresDatabase(self._options.url))
 
     async def _launch(self) -> None:
         from dbos import DBOS, DBOSPortableJSONSerializer
@@ -257,23 +268,17 @@ class FleetWorkerProcess:
             on_conflict="always_update",
         )
 
-    async def _keep_alive(self) -> None:
-        """Tell that we are alive, and bury those who are not."""
-        pause_s = self._options.dead_after_s / BEATS
+    async def _bury_others(self) -> None:
+        """Take over, again and again, from those who are silent."""
         while True:
-            if not await asyncio.to_thread(self._store.beat, self.worker.id):
-                raise SessionInUseError(
-                    _("This worker was silent for so long that others took its sessions over."),
-                    hint=_("Start it again. Is the machine overloaded, or was it asleep?"),
-                )
-            with contextlib.suppress(DatabaseError):  # the next beat tells if it stays away
+            with contextlib.suppress(DatabaseError):  # the lease tells if it stays away
                 await asyncio.to_thread(
                     self._control.bury,
                     self._options.dead_after_s,
                     self._on_death,
                     self._options.version,
                 )
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(self._options.dead_after_s / BEATS)
 
     # One session
 
@@ -356,8 +361,8 @@ class FleetWorkerProcess:
 
     # The end
 
-    async def _stop(self) -> None:
-        """End what can be ended in time, and hand the rest to the others."""
+    async def _end_work(self) -> None:
+        """End what can be ended in time, and cancel the rest."""
         from dbos import DBOS
 
         self._is_stopping = True
@@ -372,8 +377,6 @@ class FleetWorkerProcess:
         with ThreadPoolExecutor(1) as ending:
             await loop.run_in_executor(ending, DBOS.destroy)
         loop.set_default_executor(ThreadPoolExecutor())  # the engine took its own with it
-        with contextlib.suppress(DatabaseError):  # then the others will find out
-            await asyncio.to_thread(self._control.clear_up, self.worker, self._on_death)
 
 
 def _lost_rights() -> tuple[type[BaseException], ...]:

@@ -198,7 +198,8 @@ class FleetControl:
 
     def session(self, name: str) -> FleetSession:
         """Raises :class:`~aigenflow.core.errors.SessionNotFoundError`."""
-        found = next(self.store.sessions([name]), None)
+        is_text = name.isprintable()  # a NUL or half a character is no text to the database
+        found = next(self.store.sessions([name]), None) if is_text else None
         if found is None:
             raise SessionNotFoundError(
                 _("There is no session {id} in this fleet.").format(id=name),

@@ -150,11 +150,61 @@ class FleetStore:
         )
         return map(_session, rows)
 
-    def publication(self, session: str) -> Publication:
-        """What the session published; nothing where it has not finished."""
-        [(metadata,)] = self._database.query(
+    def latest(self, limit: int) -> Iterator[FleetSession]:
+        """At most ``limit``: those that run, then those that stopped; the last changed first."""
+        rows = self._database.query(
+            f"SELECT {_SESSION_COLUMNS} FROM fleet_sessions "  # noqa: S608 - nobody's input
+            "ORDER BY status = 'running' DESC, status = 'stopped' DESC, updated DESC, session "
+            "LIMIT ?",
+            (limit,),
+        )
+        return map(_session, rows)
+
+    def page(self, first: int, count: int, status: FleetStatus | None = None) -> list[FleetSession]:
+        """``count`` sessions from the ``first`` on, counted from 0, newest first."""
+        where, values = _of_status(status)
+        rows = self._database.query(
+            f"SELECT {_SESSION_COLUMNS} FROM fleet_sessions {where} "  # noqa: S608 - no input
+            "ORDER BY session DESC LIMIT ? OFFSET ?",
+            (*values, count, first),
+        )
+        return list(map(_session, rows))
+
+    def count(self, status: FleetStatus | None = None) -> int:
+        """How many sessions there are; of one ``status`` where it is given."""
+        where, values = _of_status(status)
+        rows = self._database.query(
+            f"SELECT COUNT(*) FROM fleet_sessions {where}",  # noqa: S608 - nobody's input
+            values,
+        )
+        return int(rows[0][0])
+
+    def document_sizes(self, session: str) -> dict[str, int]:
+        """The documents that the session published, with their size in bytes."""
+        rows = self._database.query(
+            "SELECT name, OCTET_LENGTH(data) FROM fleet_files "
+            "WHERE session = ? AND kind = 'document' ORDER BY name",
+            (session,),
+        )
+        return dict(rows)
+
+    def document(self, session: str, name: str) -> bytes | None:
+        """One of these documents; ``None`` where there is none of that name."""
+        rows = self._database.query(
+            "SELECT data FROM fleet_files WHERE session = ? AND kind = 'document' AND name = ?",
+            (session, name),
+        )
+        return bytes(rows[0][0]) if rows else None
+
+    def metadata(self, session: str) -> Mapping[str, Any]:
+        """What is told of the finished session; nothing before."""
+        rows = self._database.query(
             "SELECT metadata FROM fleet_sessions WHERE session = ?", (session,)
         )
+        return json.loads(rows[0][0]) if rows and rows[0][0] else {}
+
+    def publication(self, session: str) -> Publication:
+        """What the session published; nothing where it has not finished."""
         files: dict[str, dict[str, bytes]] = {"document": {}, "side": {}}
         for kind, name, data in self._database.query(
             "SELECT kind, name, data FROM fleet_files WHERE session = ? ORDER BY name", (session,)
@@ -163,7 +213,7 @@ class FleetStore:
         return Publication(
             documents=files["document"],
             side_files=files["side"],
-            metadata=json.loads(metadata) if metadata else {},
+            metadata=self.metadata(session),
         )
 
     # Workers
@@ -256,6 +306,11 @@ class FleetStore:
             )
             changed += [session for (session,) in rows]
         return sorted(changed)
+
+
+def _of_status(status: FleetStatus | None) -> tuple[str, tuple[Value, ...]]:
+    """A condition on the status, if any, and its values."""
+    return ("", ()) if status is None else ("WHERE status = ?", (status.value,))
 
 
 def _session(row: Row) -> FleetSession:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from gettext import gettext as _
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from markdown_it.token import Token
@@ -53,6 +53,9 @@ _STYLES = {"em": Style.EMPHASIS, "strong": Style.STRONG, "s": Style.STRUCK}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _TASK = re.compile(r"\[([ xX])\] ")
 _MARKER = re.compile(r"\[(\d{1,3})\]")
+_NUMBER = re.compile(r"[-+\u2212△▲(]?\d[\d,.]*\s?[%)]?")
+_BLANKS = frozenset({"", "-", "–", "—"})
+_FIGURE_CAPTION = re.compile(r"(?:Figure|그림) \d+\b")
 _NOT_IN_ANCHOR = re.compile(r"[^\w-]+")
 
 
@@ -169,7 +172,11 @@ class _Reader:
                     rows.append(tuple(cells))
                     cells = []
         header, *body = rows
-        return Table(tuple(alignments), header, tuple(body), column_widths(rows))
+        aligned = tuple(
+            Alignment.RIGHT if each is Alignment.LEFT and _has_numbers(column) else each
+            for each, column in zip(alignments, zip_longest(*body, fillvalue=()), strict=False)
+        )
+        return Table(aligned or tuple(alignments), header, tuple(body), column_widths(rows))
 
     def _inlines(self, inline: Token) -> Inlines:
         return self._styled(iter(inline.children or ()))
@@ -224,6 +231,12 @@ def _alignment(token: Token) -> Alignment:
     return Alignment(str(token.attrs.get("style", "")).removeprefix("text-align:") or "left")
 
 
+def _has_numbers(column: Iterable[Inlines]) -> bool:
+    """Whether a column has numbers and no words, as a statement's columns do."""
+    cells = [text for cell in column if (text := plain(cell).strip()) not in _BLANKS]
+    return bool(cells) and all(map(_NUMBER.fullmatch, cells))
+
+
 def _words(text: str) -> Iterator[Inline]:
     """``text`` with the line breaks that people write into table cells."""
     for number, line in enumerate(_BREAK.split(text)):
@@ -255,7 +268,12 @@ def _defused(cell: Inlines) -> Inlines:
 
 
 def _with_captions(blocks: Blocks) -> Blocks:
-    """``blocks`` with the short paragraph above a table kept together with it."""
+    """``blocks`` with captions at their tables and figures.
+
+    The short paragraph above a table is kept together with it; the numbered line below a figure
+    is its caption, in place of the image's own text.
+    """
+    blocks = tuple(_with_numbered_captions(blocks))
     found = list(blocks)
     for n, (block, following) in enumerate(pairwise(blocks)):
         if (
@@ -265,6 +283,23 @@ def _with_captions(blocks: Blocks) -> Blocks:
         ):
             found[n] = replace(block, is_caption=True)
     return tuple(found)
+
+
+def _with_numbered_captions(blocks: Blocks) -> Iterator[Block]:
+    figure: Figure | None = None
+    for block in blocks:
+        if figure is not None:
+            shown, figure = figure, None
+            if isinstance(block, Paragraph) and _FIGURE_CAPTION.match(plain(block.children)):
+                yield Figure(shown.image, block.children)
+                continue
+            yield shown
+        if isinstance(block, Figure):
+            figure = block
+        else:
+            yield block
+    if figure is not None:
+        yield figure
 
 
 def _with_references(blocks: Blocks) -> Blocks:
@@ -292,6 +327,8 @@ def _cited(block: Block, numbers: range) -> Block:
     match block:
         case Paragraph(children):
             return replace(block, children=_cited_inlines(children, numbers))
+        case Figure(image, caption):
+            return Figure(image, _cited_inlines(caption, numbers))
         case Quote(blocks):
             return Quote(tuple(_cited(each, numbers) for each in blocks))
         case ItemList(items):

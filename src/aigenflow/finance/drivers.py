@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation, localcontext
 from gettext import gettext as _
 from typing import Annotated, Literal, Self
@@ -26,6 +26,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -79,16 +80,31 @@ Month = Annotated[int, BeforeValidator(_number), Field(ge=1, le=240)]
 _SOURCE = re.compile(r"\[?#?e?(\d{1,4})\]?")
 
 
-def _origin(value: Json) -> str:
+def _origin(value: Json, info: ValidationInfo) -> str:
     """``brief``, ``e12`` or ``assumption``; what names neither brief nor source is an assumption.
 
-    ``[#12]``, ``#12`` and ``12`` are the source of that number as well.
+    ``[#12]``, ``#12`` and ``12`` are the source of that number as well, where there is one.
     """
     text = str(value or "").strip().lower()
     if text in (BRIEF, "브리프", "의뢰인 자료", "의뢰인"):
         return BRIEF
     source = _SOURCE.fullmatch(text)
-    return f"e{int(source[1])}" if source else ASSUMPTION
+    if source is None:
+        return ASSUMPTION
+    listed: _Listed | None = info.context
+    number = int(source[1])
+    if listed is not None and not 0 < number <= listed.sources:
+        listed.unknown.add(number)
+        return ASSUMPTION
+    return f"e{number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """How many numbered sources there are; ``unknown`` collects the numbers that none has."""
+
+    sources: int
+    unknown: set[int] = field(default_factory=set)
 
 
 def _currency(value: Json) -> str:
@@ -431,9 +447,10 @@ _FENCE = re.compile(r"```[ \t]*(?:json|JSON)?[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", r
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 
 
-def read_drivers(text: str) -> ReadDrivers:
-    """The drivers in an agent's answer.
+def read_drivers(text: str, sources: int | None = None) -> ReadDrivers:
+    """The drivers in an agent's answer, who was told of ``sources`` numbered sources.
 
+    A figure whose source is none of them is an assumption; ``None``: the sources are not known.
     Raises :class:`~aigenflow.core.errors.MalformedAnswerError`, whose message lists what is wrong.
     """
     repairs: list[str] = []
@@ -444,9 +461,13 @@ def read_drivers(text: str) -> ReadDrivers:
     if unknown:
         repairs.append(_("left out, not known: {keys}").format(keys=", ".join(unknown)[:200]))
     try:
-        drivers = Drivers.model_validate(value)
+        listed = None if sources is None else _Listed(sources=sources)
+        drivers = Drivers.model_validate(value, context=listed)
     except ValidationError as error:
         raise _malformed(_problems(error)) from error
+    if listed is not None and listed.unknown:
+        numbers = ", ".join(map(str, sorted(listed.unknown)))
+        repairs.append(_("read as assumptions, no such source: {numbers}").format(numbers=numbers))
     return ReadDrivers(drivers=drivers, repairs=tuple(repairs))
 
 

@@ -45,6 +45,8 @@ BASE, UP, DOWN = "base", "up", "down"
 DAYS_A_YEAR = 365
 _PRECISION = 60
 _ZERO = Decimal(0)
+_HAIR = Decimal("1e-20")
+"""What thirds of a quarter may be short of a whole year."""
 
 Series = tuple[Decimal, ...]
 Lines = Mapping[str, Series]
@@ -54,6 +56,8 @@ Lines = Mapping[str, Series]
 class BreakEven:
     """Where contribution covers ``fixed_costs``, in ``reference_year`` (the first year that does,
     else the last). ``units`` is ``None`` where several things are sold in different units.
+    ``covered_month`` is the month of ``reached_year``, from 1, in which the year's contribution has
+    covered the year's fixed costs.
     """
 
     fixed_costs: Decimal
@@ -62,6 +66,7 @@ class BreakEven:
     units: Decimal | None = None
     contribution_per_unit: Decimal | None = None
     reached_year: int | None = None
+    covered_month: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -533,10 +538,15 @@ def _break_even(drivers: Drivers, base: Lines, years: tuple[int, ...]) -> BreakE
     if contribution <= 0 or volume <= 0:
         return None
     reached = years[profits[0]] if profits else None
+    month = _covered_month(drivers, n, fixed / contribution) if profits else None
     if len(drivers.revenue) > 1:
         revenue = (fixed * exact_revenue / contribution).to_integral_value(ROUND_CEILING)
         return BreakEven(
-            fixed_costs=fixed, revenue=revenue, reference_year=years[n], reached_year=reached
+            fixed_costs=fixed,
+            revenue=revenue,
+            reference_year=years[n],
+            reached_year=reached,
+            covered_month=month,
         )
     units = (fixed * volume / contribution).to_integral_value(ROUND_CEILING)
     return BreakEven(
@@ -546,7 +556,16 @@ def _break_even(drivers: Drivers, base: Lines, years: tuple[int, ...]) -> BreakE
         revenue=product(units, drivers.revenue[0].price.at(n)),
         reference_year=years[n],
         reached_year=reached,
+        covered_month=month,
     )
+
+
+def _covered_month(drivers: Drivers, year: int, part: Decimal) -> int | None:
+    """The first month by whose end ``part`` of a year's sales is made; ``None`` within no year."""
+    quarters = drivers.first_year_quarters
+    shares = quarters.values if quarters is not None and not year else (Decimal(25),) * 4
+    months = itertools.accumulate(share / 300 for share in shares for _month in range(3))
+    return next((n for n, made in enumerate(months, start=1) if made >= part - _HAIR), None)
 
 
 def _ratios(drivers: Drivers, base: Lines) -> Mapping[str, Decimal]:
@@ -707,7 +726,8 @@ def _break_even_json(point: BreakEven | None) -> dict[str, Json]:
         return {}
     lines = _break_even_lines(point)
     named = {name.removeprefix("break_even."): _plain(value) for name, value in lines.items()}
-    return named | {"reference_year": point.reference_year, "year": point.reached_year}
+    return named | {"reference_year": point.reference_year, "year": point.reached_year,
+                    "month": point.covered_month}  # fmt: skip
 
 
 def _market_json(model: FinancialModel) -> dict[str, Json]:

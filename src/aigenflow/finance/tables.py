@@ -397,6 +397,8 @@ def _break_even(sheet: Sheet) -> RenderedTable | None:
         else sheet.year(point.reached_year)
     )
     rows.append((how("break_even_year"), reached, how("year_calculation")))
+    if point.covered_month is not None:
+        rows.append((how("covered_month"), str(point.covered_month), how("month_calculation")))
     return _table(sheet, "break_even", [how("item"), how("value"), how("calculation")], rows)
 
 

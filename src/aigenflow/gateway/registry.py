@@ -174,18 +174,28 @@ class Gateways:
         if route.backend is Backend.OFFLINE:
             return OfflineGateway(self._composer)
         agent = self._settings.agents.of(route.actor)
+        policy = _policy(self._settings.retry)
+        limits = Limits(
+            requests_per_minute=agent.requests_per_minute,
+            tokens_per_minute=agent.tokens_per_minute,
+            concurrency=agent.concurrency,
+        )
         return ResilientGateway(
             self._wrap(self._adapter(route)),
             provider=route.backend.value,
-            limits=Limits(
-                requests_per_minute=agent.requests_per_minute,
-                tokens_per_minute=agent.tokens_per_minute,
-                concurrency=agent.concurrency,
-            ),
-            policy=_policy(self._settings.retry),
+            limits=limits,
+            limiter=self._shared_limiter(route, limits, policy),
+            policy=policy,
             clock=self._clock,
             on_attempt=self._on_attempt,
         )
+
+    def _shared_limiter(self, route: Route, limits: Limits, policy: RetryPolicy) -> Limiter | None:
+        if self._open_limiter is None:
+            return None
+        backend, base_url, account = self._place(route)
+        place = " ".join((backend.value, base_url or "", account))
+        return self._open_limiter(place, limits, policy.longest_pause_s)
 
     def _adapter(self, route: Route) -> Gateway:
         """The one client of a place: live calls and batch jobs share it."""

@@ -39,6 +39,8 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS fleet_slots (
         place TEXT NOT NULL, slot BIGINT NOT NULL, worker TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (place, slot))""",
+    """CREATE TABLE IF NOT EXISTS fleet_barred (
+        worker TEXT PRIMARY KEY, at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp())""",
 )
 _Taken: TypeAlias = tuple[int, float, float, float]
 """A slot, and the seconds until both buckets are full again and until a pause ends."""
@@ -49,6 +51,7 @@ _ADMIT = f"""
         UPDATE fleet_slots SET worker = ? WHERE place = ? AND slot = (
             SELECT slot FROM fleet_slots WHERE place = ? AND worker = '' AND slot <= ?
             ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED)
+            AND NOT EXISTS (SELECT 1 FROM fleet_barred WHERE worker = ?)
         RETURNING slot)
     UPDATE fleet_rates SET
         requests_full_at =
@@ -67,8 +70,13 @@ def prepare(database: PostgresDatabase) -> None:
 
 
 def free_slots(database: PostgresDatabase, worker: str) -> None:
-    """Give back what a worker held that is gone. Raises ``DatabaseError``."""
+    """Give back what a worker held that is gone. Raises ``DatabaseError``.
+
+    Should it wake up once more, it takes none: nobody would give that one back.
+    """
+    database.query("INSERT INTO fleet_barred (worker) VALUES (?) ON CONFLICT DO NOTHING", (worker,))
     database.query("UPDATE fleet_slots SET worker = '' WHERE worker = ?", (worker,))
+    database.query("DELETE FROM fleet_barred WHERE at < clock_timestamp() - INTERVAL '7 days'")
 
 
 class SharedLimiter:
@@ -177,10 +185,11 @@ class SharedLimiter:
 
     def _take_once(self, token_s: float) -> _Taken | None:
         self._know()
-        place, share = self._place, (_microseconds(self._request_s), _microseconds(token_s))
+        worker, place = self._worker, self._place
+        share = (_microseconds(self._request_s), _microseconds(token_s))
         try:
             rows = self._database.execute_once(
-                _ADMIT, (self._worker, place, place, self._slots, *share, place)
+                _ADMIT, (worker, place, place, self._slots, worker, *share, place)
             )
         except DatabaseAwayError:
             self._is_known = False  # a slot may have been taken that nobody knows of

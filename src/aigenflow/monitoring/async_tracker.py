@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from aigenflow.core.models import TokenUsage
 from aigenflow.monitoring.models import (
@@ -24,6 +24,7 @@ from aigenflow.monitoring.tracker import Operation, TokenTracker
 T = TypeVar("T")
 
 _NO_DETAILS = CallDetails()
+_Asked: TypeAlias = tuple[Operation[Any], asyncio.Future[Any]]
 
 
 class AsyncTracker:
@@ -34,8 +35,9 @@ class AsyncTracker:
 
     def __init__(self, tracker: TokenTracker) -> None:
         self.tracker = tracker
-        self._waiting: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._waiting: list[_Asked] = []
+        self._commit: asyncio.Future[list[object]] | None = None
+        self._is_due = False
 
     async def track(
         self,
@@ -93,36 +95,38 @@ class AsyncTracker:
 
     async def aclose(self) -> None:
         """Wait until everything asked for is in the ledger. The tracker stays open."""
-        while self._worker is not None:
-            await asyncio.shield(self._worker)
+        while self._waiting or self._commit is not None:
+            await asyncio.wait([self._commit] if self._commit else [f for _, f in self._waiting])
 
     def _submit(self, operation: Operation[T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._waiting.append((operation, future))
-        if self._worker is None:
-            self._worker = loop.create_task(self._work())
+        if self._commit is None and not self._is_due:
+            # Not at once: others who are ready to run may ask as well.
+            loop.call_soon(self._begin)
+            self._is_due = True
         return future
 
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                gathered, self._waiting = self._waiting, []
-                outcomes = await self._outcomes([operation for operation, _ in gathered])
-                for (_operation, future), outcome in zip(gathered, outcomes, strict=True):
-                    if isinstance(outcome, BaseException):
-                        future.set_exception(outcome)
-                    else:
-                        future.set_result(outcome)
-        finally:
-            self._worker = None
+    def _begin(self) -> None:
+        self._is_due = False
+        gathered, self._waiting = self._waiting, []
+        loop, operations = asyncio.get_running_loop(), [operation for operation, _ in gathered]
+        self._commit = loop.run_in_executor(None, self.tracker.commit_together, operations)
+        self._commit.add_done_callback(lambda done: self._tell(gathered, done))
 
-    async def _outcomes(self, operations: list[Operation[Any]]) -> list[object]:
-        """What each operation gave, or the error its caller is to see."""
-        commit = asyncio.to_thread(self.tracker.commit_together, operations)
-        done: list[list[object] | BaseException]
-        done = await asyncio.gather(commit, return_exceptions=True)
-        return [done[0]] * len(operations) if isinstance(done[0], BaseException) else done[0]
+    def _tell(self, gathered: list[_Asked], done: asyncio.Future[list[object]]) -> None:
+        """Give everybody what their operation gave, or the error they are to see."""
+        self._commit = None
+        if self._waiting:
+            self._begin()
+        fault = done.exception()
+        outcomes = [fault] * len(gathered) if fault is not None else done.result()
+        for (_operation, future), outcome in zip(gathered, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
     def _give_back(self, reservation: asyncio.Future[Reservation]) -> None:
         if reservation.exception() is None:

@@ -18,6 +18,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
+from functools import reduce
+from operator import add
 
 from aigenflow.core.models import GatewayResponse, TokenCounts
 from aigenflow.monitoring.models import (
@@ -154,7 +156,7 @@ def _expected_input(bytes_sent: int, calibration: Calibration | None) -> int:
 
 
 def _price_of_all(calls: Iterable[TokenCounts], rates: Rates) -> CostParts:
-    return sum((price(counts, rates) for counts in calls), CostParts())
+    return reduce(add, (price(counts, rates) for counts in calls))
 
 
 def _without_prompt_cache(counts: TokenCounts) -> TokenCounts:

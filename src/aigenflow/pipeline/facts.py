@@ -18,10 +18,11 @@ from io import StringIO
 
 from pydantic import TypeAdapter, ValidationError
 
+from aigenflow.core.arithmetic import ratio, total
 from aigenflow.core.errors import InputError, SessionDamagedError
 from aigenflow.core.evidence import Evidence, Fact, Origin
 from aigenflow.core.numbers import PERCENT_POINT, Figure, find_figures, units_agree
-from aigenflow.core.quantities import PERCENT, Quantity
+from aigenflow.core.quantities import PERCENT, Quantity, parse_quantity
 from aigenflow.pipeline.evidence import said
 from aigenflow.pipeline.statements import Statement, find_statements
 from aigenflow.templates.brief import parse_brief
@@ -224,9 +225,30 @@ def _given(brief: str, topic: str) -> Iterator[_Value]:
         return
     for key, text in parsed.facts.items():
         yield from _figures_of(text, key)
+    yield from _shared_out(parsed.facts)
     for note in parsed.notes:
         yield from _figures_of(note.text, note.heading or "brief")
     yield from _figures_of(brief, "brief")
+
+
+def _shared_out(facts: Mapping[str, str]) -> Iterator[_Value]:
+    """The sums and shares of the funds in a brief, which no writer can do without."""
+    keys = ("government_funding", "own_funding_cash", "own_funding_in_kind")
+    given = {key: parse_quantity(facts.get(key, "")) for key in keys}
+    funds = {key: quantity for key, quantity in given.items() if quantity is not None}
+    if len({quantity.unit for quantity in funds.values()}) != 1:
+        return
+    own_keys = [key for key in keys[1:] if key in funds]
+    own = total(funds[key].value for key in own_keys)
+    whole = total(quantity.value for quantity in funds.values())
+    unit = next(iter(funds.values())).unit
+    yield own, unit, " + ".join(own_keys)
+    yield whole, unit, " + ".join(funds)
+    for key, quantity in funds.items():
+        if (share := ratio(quantity.value, whole)) is not None:
+            yield share * 100, PERCENT, f"{key} / total"
+    if own_keys and (share := ratio(own, whole)) is not None:
+        yield share * 100, PERCENT, f"{' + '.join(own_keys)} / total"
 
 
 def _figures_of(text: str, source: str) -> Iterator[_Value]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from gettext import gettext as _
 
+from aigenflow.export.text import cleaned
+from aigenflow.quality.document import read_document
 from aigenflow.quality.models import ExportFact
 
 _HWPX_MEMBERS = (
@@ -19,15 +23,24 @@ _HWPX_MEMBERS = (
 _EXTERNAL = re.compile(rb"<Relationship\b[^>]*TargetMode=\"External\"[^>]*>")
 _HYPERLINK = re.compile(rb"Type=\"[^\"]*/hyperlink\"")
 _LOADED = re.compile(rb"<(?:script|iframe|link|img|object|embed)\b[^>]*(?:src|href)=[\"']https?:")
+_TAG = re.compile(r"<[^>]*>")
+_STYLE = re.compile(r"<style\b.*?</style>", re.DOTALL)
+_NOT_SHOWN = re.compile(r"<br\s*/?>|\[\^[^\]\s]{1,60}\]:?|(?<=[-*+] )\[[ xX]\] ")
+_NOT_LETTERS = re.compile(r"[\W_]+")
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 
 
 def look_at(
-    files: Mapping[str, bytes], failures: Mapping[str, str] | None = None
+    files: Mapping[str, bytes], document: str, failures: Mapping[str, str] | None = None
 ) -> tuple[ExportFact, ...]:
-    """What is known about each exported file; ``failures`` are those that were not made."""
+    """What is known about each exported file; ``failures`` are those that were not made.
+
+    All words of ``document``, which is Markdown, must be in a file. Those of a PDF are not looked
+    for: its lines do not tell which paragraph they belong to.
+    """
+    pieces = tuple(_pieces(document))
     seen = [
-        ExportFact(name=name, problems=tuple(_CHECKS[form](data)))
+        ExportFact(name=name, problems=(*_CHECKS[form](data), *_lost(pieces, form, data)))
         for name, data in sorted(files.items())
         if (form := name.rpartition(".")[2]) in _CHECKS
     ]
@@ -35,6 +48,51 @@ def look_at(
         ExportFact(name=name, problems=(problem,)) for name, problem in (failures or {}).items()
     ]
     return (*seen, *missing)
+
+
+def _pieces(document: str) -> Iterator[str]:
+    """Headings, paragraphs and cells, as a reader of the file sees them."""
+    read = read_document(_NOT_SHOWN.sub(" ", cleaned(document)))
+    yield from (section.heading for section in read.sections)
+    yield from (paragraph.text for paragraph in read.paragraphs)
+    for table in read.tables:
+        yield from table.header
+        for row in table.rows:
+            yield from row
+
+
+def _lost(pieces: Sequence[str], form: str, data: bytes) -> Iterator[str]:
+    if form not in _TEXTS:
+        return
+    text = _letters(_TEXTS[form](data))
+    lost = [piece for piece in pieces if _letters(piece) not in text]
+    if text and lost:
+        yield _("{count} pieces of the text are not in it, the first: {text}").format(
+            count=len(lost), text=lost[0][:80]
+        )
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone: formats set spaces, quotation marks and hyphens their own way."""
+    return _NOT_LETTERS.sub("", unicodedata.normalize("NFC", text))
+
+
+def _text_of_members(name: str, tag: str) -> Callable[[bytes], str]:
+    """How to read the text inside ``tag`` of a ZIP file's members ``name…``."""
+    inside = re.compile(rf"<{tag}(?:\s[^>]*)?>(.*?)</{tag}>", re.DOTALL)
+
+    def text(data: bytes) -> str:
+        members = _members(data) or {}
+        xml = "".join(
+            each.decode(errors="replace") for path, each in members.items() if path.startswith(name)
+        )
+        return html.unescape(_TAG.sub("", "".join(inside.findall(xml))))
+
+    return text
+
+
+def _text_of_html(data: bytes) -> str:
+    return html.unescape(_TAG.sub("", _STYLE.sub("", data.decode(errors="replace"))))
 
 
 def count_pages(files: Mapping[str, bytes]) -> int | None:
@@ -100,4 +158,9 @@ _CHECKS: Mapping[str, Callable[[bytes], Iterator[str]]] = {
     "hwpx": _hwpx,
     "html": _html,
     "pdf": _pdf,
+}
+_TEXTS: Mapping[str, Callable[[bytes], str]] = {
+    "docx": _text_of_members("word/", "w:t"),
+    "hwpx": _text_of_members("Contents/section", "hp:t"),
+    "html": _text_of_html,
 }

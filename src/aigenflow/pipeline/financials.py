@@ -8,11 +8,12 @@ and an edited ``phase3/financial_model.md`` counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from gettext import gettext as _
 
+from aigenflow.core.arithmetic import format_number
 from aigenflow.core.charts import Chart
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.markers import as_shared
@@ -24,9 +25,11 @@ from aigenflow.finance.drivers import Drivers, UnusableDriversError, read_driver
 from aigenflow.finance.model import FinancialModel, compute
 from aigenflow.finance.tables import RenderedTable, render_tables
 from aigenflow.finance.wording import say
+from aigenflow.pipeline import phase3_strategy
 from aigenflow.pipeline.base import PhaseContext, run_phase
 from aigenflow.pipeline.models import Phase, Task
 from aigenflow.pipeline.placing import place_figures, place_tables
+from aigenflow.pipeline.sources import number_sources
 from aigenflow.templates.models import Outline
 
 MODEL_FILE = "model.json"
@@ -52,6 +55,7 @@ class Financials:
     tables: tuple[RenderedTable, ...] = ()
     charts: tuple[Chart, ...] = ()
     repairs: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     reason: str = ""
     problems: tuple[str, ...] = ()
 
@@ -81,7 +85,7 @@ class Financials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Drawn figures by file name, the charts that were drawn, and why others were not."""
+    """Drawn figures by file name, the charts that were drawn, and what is not in the document."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     charts: tuple[Chart, ...] = ()
@@ -93,11 +97,13 @@ def work_out(records: Sequence[StepRecord], language: Language) -> Financials:
     answers = {record.task: record.content for record in records if record.task in _ANSWERS}
     reason = _("No drivers were proposed.")
     problems: tuple[str, ...] = ()
+    heard = [record for record in records if record.phase <= phase3_strategy.PHASE.number]
+    sources = len(number_sources(heard).citations)
     for task in _ANSWERS:
         if task not in answers:
             continue
         try:
-            read = read_drivers(answers[task])
+            read = read_drivers(answers[task], sources)
         except UnusableDriversError as error:
             reason, problems = error.message, error.problems
             continue
@@ -108,8 +114,30 @@ def work_out(records: Sequence[StepRecord], language: Language) -> Financials:
             tables=render_tables(model, read.drivers, language),
             charts=charts(model, read.drivers, language),
             repairs=read.repairs,
+            remarks=tuple(_doubts(model)),
         )
     return Financials(reason=reason, problems=problems)
+
+
+def _doubts(model: FinancialModel) -> Iterator[str]:
+    """What adds up and is hard to believe: told to the user, and no reason to stop."""
+    funding = model.funding.get("total")
+    slack = model.unit * (len(model.uses) + len(model.sources))
+    if funding is not None and model.uses and abs(model.uses_total - funding) > slack:
+        yield _("The use of funds adds up to {uses}, the funding to {funding}.").format(
+            uses=_amount(model.uses_total, model), funding=_amount(funding, model)
+        )
+    obtainable, revenue = model.market.get("som"), model.base.get("revenue", ())
+    if obtainable is not None and revenue and (year_3 := revenue[:3][-1]) > obtainable:
+        yield _("Revenue of {revenue} in year {year} is more than the SOM of {market}.").format(
+            revenue=_amount(year_3, model),
+            year=len(revenue[:3]),
+            market=_amount(obtainable, model),
+        )
+
+
+def _amount(value: Decimal, model: FinancialModel) -> str:
+    return f"{model.currency} {format_number(value, 0)}".strip()
 
 
 async def ask_again(
@@ -185,8 +213,13 @@ def with_tables(body: str, financials: Financials, outline: Outline) -> tuple[st
 def with_figures(body: str, financials: Financials, outline: Outline) -> tuple[str, Figures]:
     """``body`` with the figures that could be drawn, and the figures."""
     figures = draw_figures(financials.charts)
-    text = place_figures(body, outline, figures.charts, outline.language, FIGURES_FOLDER)
-    return text, figures
+    placed = place_figures(body, outline, figures.charts, outline.language, FIGURES_FOLDER)
+    if not placed.missing:
+        return placed.body, figures
+    remark = _("Figures whose section is not in the document: {figures}").format(
+        figures=", ".join(placed.missing)
+    )
+    return placed.body, replace(figures, remarks=(*figures.remarks, remark))
 
 
 def draw_figures(made: Sequence[Chart]) -> Figures:

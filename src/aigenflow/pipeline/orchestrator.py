@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from gettext import gettext as _
 from pathlib import Path
-from typing import Any
 
-from aigenflow.agents.routes import Cast
 from aigenflow.core.errors import AigenflowError
 from aigenflow.core.events import RunFinished, RunStarted
 from aigenflow.core.markers import renumber
-from aigenflow.core.models import AgentType, Backend, DocumentType, Language, ServedFrom
+from aigenflow.core.models import AgentType, DocumentType, Language
 from aigenflow.engine.models import SessionSpec, StepRecord
 from aigenflow.export.markdown import DocumentParts, Reference, assemble, headings
 from aigenflow.pipeline import (
@@ -36,6 +33,7 @@ from aigenflow.pipeline.financials import (
     with_tables,
     work_out,
 )
+from aigenflow.pipeline.metadata import describe_run, is_offline
 from aigenflow.pipeline.publishing import export_beside
 from aigenflow.pipeline.quality import REVISIONS, Edition, Judged, improve, inputs_for
 from aigenflow.pipeline.sources import Sources, cited, number_sources, unresolved
@@ -86,7 +84,7 @@ async def run_pipeline(
     records, edition = judged.records, judged.edition
     sources = number_sources(records)
     body, figures = with_figures(edition.body, financials, run.outline)
-    remarks = (*edition.remarks, *figures.remarks, *judged.remarks)
+    remarks = (*edition.remarks, *financials.remarks, *figures.remarks, *judged.remarks)
     name = document_name(spec)
     document = _document(body, records, sources, run)
     documents = {
@@ -96,7 +94,7 @@ async def run_pipeline(
         **figures.files,
     }
     exports = await export_beside(documents, name, spec, run.formats)
-    judged = judged.with_files(exports.files, exports.failures)
+    judged = judged.with_files(document, exports.files, exports.failures)
     told = (*notices, *warnings, *remarks)
     metadata = describe_run(records, sources, body, told, run) | {
         "removed_links": list(edition.removed_links),
@@ -123,7 +121,7 @@ async def _best_edition(
     if remarks:  # the draft is the document, and polishing was for nothing
         [polished] = [record for record in records if record.task == "polish"]
         await run.asker.discard(polished.response)
-    ai_written = not _is_offline(records)
+    ai_written = not is_offline(records)
 
     def edit(text: str, records: Sequence[StepRecord]) -> Edition:
         return _edition(text, records, financials, run)
@@ -205,30 +203,25 @@ def _document(body: str, records: Sequence[StepRecord], sources: Sources, run: P
     return assemble(
         DocumentParts(
             title=run.spec.topic,
-            body=body if _is_offline(records) else renumber(body, order),
+            body=body if is_offline(records) else renumber(body, order),
             references=[
                 Reference(
                     number=order[number], citation=citation, accessed=sources.accessed[number - 1]
                 )
                 for number, citation in used
             ],
-            statement="" if _is_offline(records) else run.outline.ai_statement,
+            statement="" if is_offline(records) else run.outline.ai_statement,
             language=run.spec.language,
             references_heading=last.heading if last.id == "sources" else "",
         )
     )
 
 
-def _is_offline(records: Sequence[StepRecord]) -> bool:
-    """No model wrote any of it. The drafter says so itself, at the top of its document."""
-    return all(record.response.backend is Backend.OFFLINE for record in records)
-
-
 def _remark_on_markers(
     records: Sequence[StepRecord], sources: Sources, body: str
 ) -> tuple[str, ...]:
     invented = unresolved(body, sources)
-    if not invented or _is_offline(records):
+    if not invented or is_offline(records):
         return ()
     return (
         _("Citation marks that no source has were removed: {numbers}").format(
@@ -252,90 +245,3 @@ def _remark_on(removals: Sequence[Removal]) -> tuple[str, ...]:
             _("HTML was removed from the text: {elements}").format(elements=", ".join(elements))
         )
     return tuple(remarks)
-
-
-def describe_run(
-    records: Sequence[StepRecord],
-    sources: Sources,
-    body: str,
-    notices: Sequence[str],
-    run: PhaseContext,
-) -> dict[str, Any]:
-    """``metadata.json``: how the document came about, for people and for scripts."""
-    spec, cast = run.spec, run.asker.cast
-    backends = {record.response.backend for record in records}
-    return {
-        "session": spec.session,
-        "topic": spec.topic,
-        "document_type": spec.document_type.value,
-        "template": spec.template,
-        "language": spec.language.value,
-        "parent": spec.parent or None,
-        "created": spec.created.isoformat(),
-        "finished": run.clock.now().isoformat(),
-        "ai_written": not _is_offline(records),
-        "mixed": Backend.OFFLINE in backends and len(backends) > 1,
-        "roles": {agent.value: _describe_role(agent, records, cast) for agent in AgentType},
-        "tasks": [_describe_task(record) for record in records],
-        "totals": {
-            "input_tokens": sum(record.response.input_tokens for record in records),
-            "output_tokens": sum(record.response.output_tokens for record in records),
-            **_money(records),
-        },
-        "sources": [citation.model_dump(mode="json") for citation in sources.citations],
-        "unresolved_citations": [] if _is_offline(records) else list(unresolved(body, sources)),
-        "notices": list(notices),
-    }
-
-
-def _money(records: Sequence[StepRecord]) -> dict[str, Any]:
-    """What the document cost and what the cache avoided, in US dollars; null where unknown."""
-    cost = {True: Decimal(0), False: Decimal(0)}
-    unknown = 0
-    for record in records:
-        price = record.response.estimated_cost
-        if price is None:
-            unknown += record.response.backend is not Backend.OFFLINE
-        else:
-            cost[record.response.served_from is ServedFrom.CACHE] += price
-    return {
-        "cost_usd": str(cost[False]) if not unknown else None,
-        "cost_avoided_usd": str(cost[True]),
-        "tasks_of_unknown_cost": unknown,
-    }
-
-
-def _describe_role(agent: AgentType, records: Sequence[StepRecord], cast: Cast) -> dict[str, Any]:
-    """Who played a role, as its last answer tells."""
-    route = cast.routes[agent]
-    record = [record for record in records if record.agent is agent][-1]
-    response = record.response
-    same = route.actor is record.actor and route.backend is response.backend
-    return {
-        "played_by": "offline" if response.backend is Backend.OFFLINE else record.actor.value,
-        "backend": response.backend.value if response.backend else None,
-        "model": response.model,
-        "base_url": route.base_url if same else None,
-    }
-
-
-def _describe_task(record: StepRecord) -> dict[str, Any]:
-    response = record.response
-    return {
-        "phase": record.phase,
-        "task": record.task,
-        "agent": record.agent.value,
-        "played_by": "offline" if response.backend is Backend.OFFLINE else record.actor.value,
-        "backend": response.backend.value if response.backend else None,
-        "model": response.model,
-        "served_from": response.served_from.value,
-        "input_tokens": response.input_tokens,
-        "output_tokens": response.output_tokens,
-        "usage_reported": response.usage_reported,
-        "cost_usd": None if response.estimated_cost is None else str(response.estimated_cost),
-        "sources": len(response.citations),
-        "latency_seconds": round(response.latency_s, 3),
-        "fell_back_because": record.fell_back_because or None,
-        "left_out": list(record.omissions),
-        "edited_by_hand": record.edited,
-    }

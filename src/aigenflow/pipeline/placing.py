@@ -20,7 +20,7 @@ from aigenflow.templates.models import Outline, Section, Table
 _MARKER = re.compile(r"^[ \t]*[*_`]*\[\[table:\s*([a-z0-9_-]+)\s*\]\][*_`]*[ \t]*$", re.MULTILINE)
 _STRAY_MARKER = re.compile(r"[*_`]*\[\[table:[^\]\n]*\]\][*_`]*")
 _CAPTION = re.compile(r"^\*\*(Table|표)[ \t]+(\d+)\.?[ \t]*(.*?)\*\*[ \t]*$")
-_MENTION = re.compile(r"\b(Table|표)([ \t]?)(\d+)\b(?!\s*\.\d)")
+_MENTION = re.compile(r"\b(Table|표)([ \t]?)(\d+)(?![\dA-Za-z]|\s*\.\d|\s?[개건장종쪽행열])")
 _FIGURE = re.compile(
     r"\n*^!\[[^\]\n]*\]\(figures/[a-z_]+\.svg\)\n+\*(?:Figure|그림) \d+\.[^\n]*\*$", re.MULTILINE
 )
@@ -49,7 +49,10 @@ _SECTIONS_OF: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """The body with what was put into it; ``missing`` has the captions without a section."""
+    """The body with what was put into it.
+
+    ``missing`` has the captions of what has no section in it.
+    """
 
     body: str
     missing: tuple[str, ...] = ()
@@ -216,7 +219,7 @@ def _numbered(text: str) -> str:
 
 def place_figures(
     body: str, outline: Outline, drawn: Sequence[Chart], language: Language, folder: str
-) -> str:
+) -> Placed:
     """Put each figure at the end of the section of its table, with caption, number and source."""
     parts = _split(_FIGURE.sub("", body), outline)
     homes = {table.id: section.id for section in outline.sections for table in section.tables}
@@ -235,7 +238,10 @@ def place_figures(
         for chart in by_section.pop(part.section, []) if part.section else []:
             number += 1
             part.text = f"{part.text.rstrip()}\n\n{_figure(chart, number, language, folder)}\n"
-    return "\n".join(part.text for part in parts)
+    return Placed(
+        body="\n".join(part.text for part in parts),
+        missing=tuple(chart.caption for left in by_section.values() for chart in left),
+    )
 
 
 def _figure(chart: Chart, number: int, language: Language, folder: str) -> str:

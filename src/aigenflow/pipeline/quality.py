@@ -43,6 +43,7 @@ from aigenflow.quality.models import (
     TableRule,
 )
 from aigenflow.quality.report import assess, summary
+from aigenflow.templates.drafting import length_line
 from aigenflow.templates.models import Outline
 
 QUALITY_FILE = "quality.json"
@@ -94,12 +95,19 @@ class Judged:
     remarks: tuple[str, ...] = ()
 
     def with_files(
-        self, files: Mapping[str, bytes], failures: Mapping[str, AigenflowError]
+        self, document: str, files: Mapping[str, bytes], failures: Mapping[str, AigenflowError]
     ) -> Judged:
-        """The same, once the document is exported: pages are counted, files looked at."""
+        """The same of ``document``, which has its figures, once it is exported.
+
+        Its pages are counted, and the files looked at.
+        """
         problems = {name: error.message for name, error in failures.items()}
-        exports = look_at(files, problems)
-        inputs = replace(self.inputs, exports=exports, pages=count_pages(files))
+        inputs = replace(
+            self.inputs,
+            markdown=document,
+            exports=look_at(files, document, problems),
+            pages=count_pages(files),
+        )
         return replace(self, inputs=inputs, report=assess(inputs))
 
     def files(self) -> dict[str, bytes]:
@@ -140,6 +148,7 @@ def section_rules(outline: Outline) -> tuple[SectionRule, ...]:
             level=section.level,
             min_length=section.min_length,
             max_length=section.max_length,
+            guidance=(*section.asks, *section.checks, length_line(section, outline.language)),
             tables=tuple(
                 TableRule(
                     id=table.id,
@@ -212,7 +221,7 @@ def inputs_for_session(
         brief=f"{spec.topic}\n{spec.brief}",
         model=financials.as_json(),
         pages=count_pages(files),
-        exports=look_at(files),
+        exports=look_at(files, document),
     )
 
 

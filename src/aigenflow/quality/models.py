@@ -105,6 +105,7 @@ class SectionRule:
     """A section that the form asks for.
 
     Lengths are in words (English) or characters without spaces (Korean), 0 is no limit.
+    ``guidance`` is what the form itself says to the writer, which claims nothing.
     """
 
     id: str
@@ -114,6 +115,7 @@ class SectionRule:
     min_length: int = 0
     max_length: int = 0
     tables: tuple[TableRule, ...] = ()
+    guidance: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -287,16 +287,22 @@ def _table_numbers(job: Job) -> Mapping[tuple[str, str], int]:
 
 
 def _length(job: Job, section: Section) -> str:
+    line = length_line(section, job.language)
+    return f"*{line}*" if line else ""
+
+
+def length_line(section: Section, language: Language) -> str:
+    """How long a section is to be, as a draft says it; empty where there is no limit."""
     low, high = section.min_length, section.max_length
     if low and high:
-        text = job.say("words_between", low=low, high=high)
+        text = say("words_between", language, low=low, high=high)
     elif high:
-        text = job.say("words_up_to", high=high)
+        text = say("words_up_to", language, high=high)
     elif low:
-        text = job.say("words_from", low=low)
+        text = say("words_from", language, low=low)
     else:
         return ""
-    return f"*{job.say('length', range=text)}*"
+    return say("length", language, range=text)
 
 
 # ---- appendices --------------------------------------------------------------------------------

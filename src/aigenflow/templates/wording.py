@@ -339,9 +339,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "calc_uses": ("Use of funds, sum: {parts} = {result}", "자금 사용 합계: {parts} = {result}"),
     "assume_all_year": (
         "Assumes that the customers of a year pay all {payments} times; scale down if they join"
-        " during the year.",
+        " during the year [assumption].",
         "해당 연도의 고객이 {payments}회 모두 결제한다고 가정함. 연중 가입이 많으면 낮추어"
-        " 잡을 것.",
+        " 잡을 것 [가정].",
     ),
     "assume_fixed": (
         "Assumes the same fixed costs, price and unit cost every year, and no costs beyond them.",

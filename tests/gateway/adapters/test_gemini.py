@@ -684,6 +684,18 @@ class TestContract(GatewayContract):
         assert answer.raw is not None
         assert parse(answer.raw).served_from is served_from
 
+    async def test_a_model_without_a_flex_tier(self, server: LocalServer, gateway: Gateway) -> None:
+        """The full price helps there as well; any other rejection stays one."""
+        said = ["Service tier FLEX is not supported for this model.", "Unknown name 'x'."]
+        server.script = [
+            json_reply({"error": {"code": 400, "message": one}}, status=400) for one in said
+        ]
+        request = replace(self.request(STREAMED), processing=Processing.FLEX)
+        with pytest.raises(CapacityError):
+            await gateway.send(request, self.route())
+        with pytest.raises(RejectedError):
+            await gateway.send(request, self.route())
+
     @pytest.mark.parametrize("limit", [STREAMED, 100], ids=["streamed", "plain"])
     @pytest.mark.parametrize("status", [429, 503])
     async def test_no_room_at_the_flex_tier(

@@ -428,6 +428,24 @@ class TestOpenAIGateway(GatewayContract):
         assert not caught.value.possibly_billed
         assert caught.value.hint
 
+    @pytest.mark.parametrize("limit", [STREAMED, 512], ids=["streamed", "plain"])
+    async def test_a_model_without_a_flex_tier(
+        self, server: LocalServer, gateway: Gateway, limit: int
+    ) -> None:
+        """The full price helps there as well; any other rejection stays one."""
+        refusals = ["Unsupported service_tier: flex", "Unknown parameter: 'x'."]
+        server.script = [
+            json_reply({"error": {"message": one, "type": "invalid_request_error"}}, status=400)
+            for one in (*refusals, refusals[0])
+        ]
+        request = replace(self.request(limit), processing=Processing.FLEX)
+        with pytest.raises(CapacityError):
+            await gateway.send(request, self.route())
+        with pytest.raises(RejectedError):
+            await gateway.send(request, self.route())
+        with pytest.raises(RejectedError):
+            await gateway.send(self.request(limit), self.route())
+
     async def test_flex_is_waited_for(self, server: LocalServer) -> None:
         """A flex answer may be silent for longer than a live one is allowed to be."""
         limits = Timeouts(connect_s=2, first_event_s=0.05, idle_s=0.05, total_s=0.1)

@@ -147,7 +147,7 @@ async def download(request: Request) -> Response:
         data,
         media_type=_MEDIA_TYPES.get(Path(file).suffix, "application/octet-stream"),
         headers={
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(file)}",
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(Path(file).name)}",
             "content-security-policy": DOCUMENT_POLICY,
         },
     )

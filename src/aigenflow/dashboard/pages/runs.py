@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of the list. ``number`` counts from 1."""
+    """One page of the list. ``number`` counts from 1; ``remarks`` concern all sessions."""
 
     rows: tuple[Row, ...]
     cards: tuple[Card, ...]
@@ -50,6 +50,12 @@ class Page:
     pages: int
     total: int
     accounts: tuple[Account, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether something on it will change."""
+        return bool(self.cards) or any(row.entry.is_going_on for row in self.rows)
 
 
 async def show(request: Request) -> Response:
@@ -71,7 +77,7 @@ async def follow(request: Request) -> Response:
     async def goes_on() -> bool:
         nonlocal page
         page = await asyncio.to_thread(_read, site, number)
-        return bool(page.cards)
+        return page.goes_on
 
     def live() -> None:
         return None
@@ -87,18 +93,23 @@ def _number(request: Request) -> int:
 
 def _read(site: Site, number: int) -> Page:
     entries, total = site.sessions.page((number - 1) * PAGE_SIZE, PAGE_SIZE)
-    listed = {entry.name for entry in entries}
-    elsewhere = [each for each in site.sessions.under_way() if each.name not in listed]
-    going_on = [entry for entry in (*elsewhere, *entries) if entry.status == "running"]
+    pages = max(1, -(-total // PAGE_SIZE))
+    if number > pages:
+        return _read(site, pages)
+    known, running = site.sessions.under_way(MOST_CARDS)
+    by_name = {entry.name: entry for entry in (*known, *entries)}
+    going_on = [entry for entry in by_name.values() if entry.status == "running"]
+    cards = tuple(_card(site, entry) for entry in going_on[:MOST_CARDS])
     rows = tuple(Row(entry=entry, used=books.totals_of(site.app, entry.name)) for entry in entries)
     return Page(
         rows=rows,
-        cards=tuple(_card(site, entry) for entry in going_on[:MOST_CARDS]),
-        more_cards=max(0, len(going_on) - MOST_CARDS),
+        cards=cards,
+        more_cards=max(running, len(going_on)) - len(cards),
         number=number,
-        pages=max(1, -(-total // PAGE_SIZE)),
+        pages=pages,
         total=total,
         accounts=books.accounts_of(site.app),
+        remarks=tuple(site.sessions.remarks()),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import Enum, auto
@@ -20,6 +21,8 @@ from aigenflow.core.errors import (
     StalledError,
 )
 from aigenflow.gateway.addresses import is_loopback
+
+_TIER = re.compile(r"service[_ ]?tier|\bflex\b", re.IGNORECASE)
 
 
 class Fault(Enum):
@@ -124,8 +127,14 @@ def malformed(provider: str, reason: str) -> MalformedAnswerError:
     )
 
 
+def refuses_tier(error: GatewayError) -> bool:
+    """Whether the provider complains of the service tier itself: its model has no other than the
+    full price. Asked where a tier was wanted: the words alone would fit other faults as well."""
+    return isinstance(error, RejectedError) and _TIER.search(error.message) is not None
+
+
 def no_capacity(error: GatewayError) -> CapacityError:
-    """What ``error`` means where the flex rate was asked for: no room there right now."""
+    """What ``error`` means where the flex rate was asked for: none to be had there right now."""
     return CapacityError(
         error.message,
         hint=_("Ask at the full price, or try again later."),

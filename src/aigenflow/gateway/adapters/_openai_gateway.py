@@ -11,11 +11,19 @@ from gettext import gettext as _
 from typing import TYPE_CHECKING, ClassVar
 
 from aigenflow.core.clock import Clock, SystemClock
-from aigenflow.core.errors import GatewayError
+from aigenflow.core.errors import GatewayError, RejectedError
 from aigenflow.core.models import AgentRequest, Backend, GatewayResponse, Json, Route
 from aigenflow.gateway.adapters._answers import stamped
-from aigenflow.gateway.adapters._faults import Translation, checked_key, malformed, may_use_proxy
+from aigenflow.gateway.adapters._faults import (
+    Translation,
+    checked_key,
+    malformed,
+    may_use_proxy,
+    no_capacity,
+    refuses_tier,
+)
 from aigenflow.gateway.adapters._openai_errors import Call, foreign, translate
+from aigenflow.gateway.adapters._sdk import load_sdk
 from aigenflow.gateway.adapters._wire import as_dicts, as_text, is_storable
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text
 from aigenflow.gateway.deadlines import for_flex, plain_limit, should_stream, watched, within
@@ -80,11 +88,17 @@ class OpenAISdkGateway(ABC):
         """Ask once; see :meth:`aigenflow.gateway.base.Gateway.send`."""
         started = self._clock.monotonic()
         body = self.build(request, route)
-        limits = for_flex(self._timeouts) if body.get("service_tier") == FLEX else self._timeouts
-        if should_stream(request):
-            raw = await self._streamed(body, limits, on_text)
-        else:
-            raw = await self._plain(body, limits)
+        flex = body.get("service_tier") == FLEX
+        limits = for_flex(self._timeouts) if flex else self._timeouts
+        try:
+            if should_stream(request):
+                raw = await self._streamed(body, limits, on_text)
+            else:
+                raw = await self._plain(body, limits)
+        except RejectedError as error:
+            if flex and refuses_tier(error):
+                raise no_capacity(error) from None
+            raise
         if not is_storable(raw):
             raise malformed(self.backend, _("it holds broken characters or numbers"))
         latency = self._clock.monotonic() - started
@@ -201,11 +215,12 @@ class OpenAISdkGateway(ABC):
         if self._client is None:
             if self._api_key or not self.key_optional:
                 checked_key(self._api_key, provider=self.backend)
-            self._options = self._request_options()
             self._client = self._new_client()
+            self._options = self._request_options()
         return self._client
 
     def _new_client(self) -> AsyncOpenAI:
+        load_sdk("openai")
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         timeout = _sdk_timeout(self._timeouts)

@@ -31,6 +31,7 @@ from aigenflow.gateway.adapters._faults import (
     translated,
 )
 from aigenflow.gateway.adapters._prompt import GO_ON
+from aigenflow.gateway.adapters._sdk import load_sdk
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text, render_context
 from aigenflow.gateway.deadlines import plain_limit, should_stream, watched, within
 from aigenflow.gateway.http_errors import error_from_event, error_from_status
@@ -452,6 +453,7 @@ class AnthropicGateway:
 
     def _client(self) -> AsyncAnthropic:
         if self._sdk is None:
+            load_sdk("anthropic")
             import httpx2
             from anthropic import AsyncAnthropic, DefaultAioHttpClient
 

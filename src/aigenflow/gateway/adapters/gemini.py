@@ -17,7 +17,12 @@ from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
 from aigenflow.core.clock import Clock, SystemClock
-from aigenflow.core.errors import GatewayError, RateLimitedError, ServerFaultError
+from aigenflow.core.errors import (
+    GatewayError,
+    RateLimitedError,
+    RejectedError,
+    ServerFaultError,
+)
 from aigenflow.core.models import (
     AgentRequest,
     Backend,
@@ -38,9 +43,11 @@ from aigenflow.gateway.adapters._faults import (
     malformed,
     may_use_proxy,
     no_capacity,
+    refuses_tier,
     translated,
 )
 from aigenflow.gateway.adapters._prompt import GO_ON
+from aigenflow.gateway.adapters._sdk import load_sdk
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text, render_context
 from aigenflow.gateway.deadlines import for_flex, plain_limit, should_stream, watched, within
 from aigenflow.gateway.http_errors import error_from_event, error_from_status
@@ -320,8 +327,9 @@ class GeminiGateway:
                 call = self._plain(client, route.model, body, limits)
                 answer = parse(await within(call, plain_limit(limits), provider=PROVIDER))
                 on_text(len(answer.content))
-        except (RateLimitedError, ServerFaultError) as error:
-            if flex and error.status in _NO_CAPACITY and not error.possibly_billed:
+        except (RateLimitedError, ServerFaultError, RejectedError) as error:
+            is_refused = error.status in _NO_CAPACITY or refuses_tier(error)
+            if flex and is_refused and not error.possibly_billed:
                 raise no_capacity(error) from None
             raise
         return stamped(answer, request, latency_s=self._clock.monotonic() - started)
@@ -493,6 +501,7 @@ class GeminiGateway:
 
     def _client(self) -> Client:
         if self._sdk is None:
+            load_sdk("google.genai")
             from google import genai
 
             key = checked_key(self._key, provider=PROVIDER)

@@ -55,6 +55,8 @@ _KOREAN_NAMES = {
     "NPV": "순현재가치",
 }
 _NEAR = 40
+_WORKED_OUT = re.compile(r"\w{0,3}\s?[:=][^=]*=|\w{0,3}\s?=")
+"""``Revenue: 12 × 40 = 480`` states what stands behind the last sign."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +101,12 @@ def _in_sentence(statement: Statement) -> Iterator[_Named]:
     ]
     for index, (_start, end, name) in enumerate(sorted(places)):
         following = sorted(places)[index + 1][0] if index + 1 < len(places) else len(statement.text)
+        worked_out = _WORKED_OUT.match(statement.text, end, following)
+        start = statement.text.rindex("=", end, following) if worked_out else end
         near = [
             f
             for f in statement.figures
-            if end <= f.start < min(end + _NEAR, following) and _fits(name, f.quantity)
+            if start <= f.start < min(start + _NEAR, following) and _fits(name, f.quantity)
         ]
         if near and not near[0].is_range:
             yield _Named(

@@ -212,6 +212,7 @@ def orphan_numbers(case: Case) -> Outcome:
         )
     headings = {section.heading: i for i, section in enumerate(case.document.sections)}
     units = {" | ".join(table.header) for table in case.document.tables}
+    guidance = "\n".join(told for rule in case.inputs.sections or () for told in rule.guidance)
     findings = []
     for fact in case.inputs.facts:
         label = fact.sentence.partition(" | ")
@@ -219,6 +220,8 @@ def orphan_numbers(case: Case) -> Outcome:
         if fact.origin is not Origin.UNKNOWN or fact.sentence in units or is_label:
             continue
         if not any(map(is_claim, find_figures(fact.text))):
+            continue
+        if fact.sentence.removeprefix("[ ] ") in guidance:
             continue
         index = headings.get(fact.section)
         strict = index is not None and (

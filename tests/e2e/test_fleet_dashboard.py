@@ -1,0 +1,185 @@
+"""The dashboard of a fleet over HTTP: what its workers write is seen and steered from a page."""
+
+from __future__ import annotations
+
+import html
+import http.client
+import json
+import re
+import signal
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.postgres import NO_SERVER, POSTGRES, own_database
+from tests.support.program import Program, Wire
+
+pytestmark = pytest.mark.skipif(not POSTGRES, reason=NO_SERVER)
+
+TOPIC = "Solar-powered ice cream carts"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def words(self) -> str:
+        """The page's own text, without its tags."""
+        main = self.text.partition("<main")[2]
+        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", main)).split())
+
+
+class Visitor:
+    """A browser's part of the conversation: it has exchanged the token for a cookie."""
+
+    def __init__(self, url: str) -> None:
+        address = urllib.parse.urlsplit(url)
+        self._host = address.netloc
+        self._headers = {"host": self._host, "origin": f"http://{self._host}"}
+        entered = self._send("POST", "/enter", {"token": address.fragment})
+        assert entered.status == 303
+        self._headers["cookie"] = entered.headers["set-cookie"].partition(";")[0]
+        found = re.search(r'name="token" value="(\w+)"', self.get("/").text)
+        assert found is not None
+        self._form = found[1]
+
+    def get(self, path: str) -> Reply:
+        return self._send("GET", path)
+
+    def post(self, path: str, **fields: str) -> Reply:
+        return self._send("POST", path, {"token": self._form, **fields})
+
+    def until(self, path: str, holds: Callable[[Reply], object], within_s: float = 30) -> Reply:
+        """The page at ``path`` once it ``holds``."""
+        end = time.monotonic() + within_s
+        while not holds(reply := self.get(path)):
+            assert time.monotonic() < end, reply.words[:3000]
+            time.sleep(0.1)
+        return reply
+
+    def _send(self, method: str, path: str, fields: Mapping[str, str] | None = None) -> Reply:
+        body = None if fields is None else urllib.parse.urlencode(fields)
+        with closing(http.client.HTTPConnection(self._host, timeout=20)) as connection:
+            connection.request(method, path, body, self._headers)
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, headers, response.read())
+
+
+@pytest.fixture
+def fleet(quick: Program) -> Iterator[Program]:
+    """The program with a fleet's database of its own."""
+    with own_database() as url:
+        quick.environ |= {
+            "AIGENFLOW_FLEET__DATABASE_URL": url,
+            "AIGENFLOW_FLEET__POLL_SECONDS": "0.2",
+        }
+        yield quick
+
+
+@contextmanager
+def _running(program: Program, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = program.start(*arguments)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
+def visitor(fleet: Program) -> Iterator[Visitor]:
+    with _running(fleet, "dashboard", "--fleet", "--no-browser") as process:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/enter#\w+", process.stdout.readline())
+        assert found is not None
+        yield Visitor(found[0])
+
+
+def _sessions(program: Program) -> list[dict[str, str]]:
+    status = json.loads(program("fleet", "status", "--json").stdout)
+    found: list[dict[str, str]] = status["sessions"]
+    return found
+
+
+def test_a_fleet_is_seen_and_steered_from_its_pages(
+    fleet: Program, visitor: Visitor, wire: Wire
+) -> None:
+    """A run is submitted, watched, cancelled, resumed and read, and no answer is bought twice."""
+    wire.script(defaults={"latency_s": 0.7})
+    submitted = visitor.post("/runs", topic=TOPIC)
+    assert submitted.status == 303, submitted.words
+    run = submitted.headers["location"]
+    name = run.rpartition("/")[2]
+    assert "0 of 13 answers" in visitor.get(run).words
+    assert "which no worker has" in visitor.get("/").words
+    assert [each["status"] for each in _sessions(fleet)] == ["waiting"]
+
+    with _running(fleet, "worker"):
+        visitor.until(run, lambda reply: "2 of 13 answers" in reply.words)
+        listed = visitor.get("/").words
+        assert "Under way" in listed
+        assert "Worker: " in listed
+        assert "which no worker has" not in listed
+        assert visitor.post(f"{run}/cancel").status == 303
+        assert "cancelled" in visitor.get(run).words
+        assert _sessions(fleet)[0]["status"] == "cancelled"
+        wire.script()
+        assert visitor.post(f"{run}/resume").status == 303
+        finished = visitor.until(run, lambda reply: "<iframe" in reply.text)
+    answers = len(wire.billed())
+    assert answers == len({json.dumps(each, sort_keys=True) for each in _questions(wire)}) == 13
+
+    assert "13 of 13 answers" in finished.words
+    assert fleet("fleet", "fetch", name).returncode == 0
+    _files_are_those_of(fleet, visitor, finished)
+    preview = visitor.get(f"{run}/preview")
+    assert "<h1" in preview.text
+    assert "sandbox" in preview.headers["content-security-policy"]
+    assert visitor.get(f"{run}/tasks/1/brainstorm").status == 200
+
+    assert f"Calls {answers} " in visitor.get("/cost").words
+    assert name in visitor.get("/cost?by=session").text
+    assert f"Entries {answers} " in visitor.get("/cache").words
+
+
+def _questions(wire: Wire) -> list[object]:
+    return [request.get("body", request) for request in wire.requests()]
+
+
+def _files_are_those_of(fleet: Program, visitor: Visitor, page: Reply) -> None:
+    """Every link leads to the file that ``fleet fetch`` writes; those in folders too."""
+    final = fleet.session() / "final"
+    links = re.findall(r'href="(/runs/[^"]+/files/([^"]+))"', page.text)
+    names = {urllib.parse.unquote(file): link for link, file in links}
+    written = {each.relative_to(final).as_posix() for each in final.rglob("*") if each.is_file()}
+    assert set(names) == written
+    for file, link in names.items():
+        assert visitor.get(link).body == (final / file).read_bytes()
+
+
+def test_what_is_not_there_is_told_in_plain_words(visitor: Visitor) -> None:
+    """Unknown sessions, names that no database can hold, and pages beyond the last."""
+    for path in ("/runs/nobody", "/runs/nobody/preview", "/runs/%00", "/runs/x/files/%00"):
+        refused = visitor.get(path)
+        assert refused.status == 404, path
+        assert "There is no session" in refused.words
+    for order in ("cancel", "resume"):
+        assert visitor.post(f"/runs/nobody/{order}").status == 404
+    assert "No documents yet" in visitor.get("/?page=9").words
+    for path in ("/plan", "/cost", "/cache"):
+        assert visitor.get(path).status == 200
