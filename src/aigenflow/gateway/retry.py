@@ -8,7 +8,7 @@ be billed is decided here, paid from a budget and reported.
     wait_s()      how long first?
     RetryBudget   can the provider bear another attempt?
 
-These are pure; :class:`ResilientGateway` acts on what they say.
+These are pure; :class:`ResilientGateway` acts on what they say, and tenacity runs the loop.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from enum import Enum
 from gettext import gettext as _
 from random import Random
 from typing import ClassVar
+
+from tenacity import AsyncRetrying
 
 from aigenflow.core.clock import Clock
 from aigenflow.core.errors import (
@@ -223,7 +225,7 @@ class RetryBudget:
 
 @dataclass(slots=True, kw_only=True)
 class _Call:
-    """One request on its way through its attempts: the state of the loop.
+    """One request on its way through its attempts: the state that tenacity is steered by.
 
     ``attempts`` counts those made and the one under way, ``reasks`` beside them. ``request`` is
     what is sent next. ``step`` and ``wait_s`` (seconds) say what follows the attempt that ended.
@@ -283,13 +285,13 @@ class ResilientGateway:
     ) -> GatewayResponse:
         """Ask until there is an answer worth keeping, or no sense in asking again."""
         call = _Call(request=request, route=route, on_text=on_text)
-        while True:
-            try:
-                return await self._attempt(call)
-            except GatewayError:
-                if call.step is Step.STOP:
-                    raise
-            await self._clock.sleep(call.wait_s)
+        retrying = AsyncRetrying(
+            retry=lambda _state: call.step is not Step.STOP,
+            wait=lambda _state: call.wait_s,
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return await retrying(self._attempt, call)
 
     async def list_models(self) -> tuple[str, ...]:
         return await self._inner.list_models()

@@ -13,7 +13,9 @@ from markdown_it.token import Token
 
 from aigenflow.core.numbers import Figure, find_figures
 
-BLANKS = frozenset({"", "-", "–", "—", "n/a", "tbd", "(작성 필요)", "(to be written)"})
+BLANKS = frozenset(
+    {"", "-", "–", "—", "n/a", "tbd", "(작성 필요)", "(to fill in)", "(to be written)"}
+)
 _MARK = re.compile(r"\[\^?#?(\d{1,3})\](?!\()")
 _TAG = re.compile(
     r"\[(?:가정|추정|추산|목표|전제|assum|estimat|target|projected|goal)[^\[\]]{0,80}\]"

@@ -11,8 +11,8 @@ from importlib import import_module
 def load_sdk(module: str) -> None:
     """Import ``module``, whose objects live as long as the process.
 
-    An SDK is some hundred thousand objects. A full collection, one in a few hundred calls, looked
-    at each of them for 0.1 s of CPU, and its import set off many. So there is none meanwhile, and
+    With an SDK there are 130,000 objects. A full collection, one in a few hundred calls, looked at
+    each of them for 0.1 s of CPU, and the import set off many. So there is none meanwhile, and
     what is there at the end (this program's own modules too) is never looked at again. Raises
     ``ImportError``.
     """

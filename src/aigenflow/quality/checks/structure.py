@@ -21,6 +21,7 @@ _LEFTOVER = re.compile(
     r"|(?<![A-Za-z])O{3}(?![A-Za-z])|○○|〇〇|홍길동|\{\{|\}\}|\[\[\w+:[^\]]*\]\]|lorem ipsum"
     r"|\bas an? (?:AI|large) (?:language )?model\b|\bas an AI\b|AI 언어 ?모델(?:로서|이므로|입니다)"
     r"|(?:^|(?<=\s))※\s*[^\n]{0,40}(?:작성하|기재하|기술하|삭제하|제시하)(?:시오|십시오|세요|기|ㄹ)"
+    r"|\(작성 필요\)|\(to fill in\)|^\s*[-*] \[ \](?=\s)"
     r"|\bJohn Doe\b|XX+\s?(?:원|억|%|won)",
     re.IGNORECASE,
 )
