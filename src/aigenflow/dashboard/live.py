@@ -11,6 +11,7 @@ from gettext import gettext as _
 
 from aigenflow.app import App
 from aigenflow.core import events
+from aigenflow.core.db import DatabaseError
 from aigenflow.core.errors import AigenflowError
 from aigenflow.core.models import Route
 from aigenflow.engine.local import LocalSession
@@ -160,11 +161,14 @@ async def watch(
 ) -> AsyncIterator[str]:
     """A page's changing part as server-sent events, whenever it looks different.
 
-    The last event is called ``ended``. ``live`` is the run to listen to, if it is one of ours.
+    The last event is called ``ended``, unless the database goes away. ``live`` is the run to listen to, if it is one of ours.
     """
     shown = ""
     while True:
-        going_on = await goes_on()
+        try:
+            going_on = await goes_on()
+        except DatabaseError:  # it stays away; the page asks again by itself
+            return
         text = await draw()
         if text != shown:
             yield as_event(text)
