@@ -41,7 +41,8 @@ test-fast: $(READY) $(SYSTEM) ## Run the tests that take less than a few seconds
 test-postgres: $(READY) ## Run the tests of stores, ledger, jobs and fleet on a PostgreSQL of their own
 	tests/with_postgres.sh $(BIN)/pytest -q tests/cache/backends/test_sql.py \
 		tests/monitoring/test_tracker.py tests/batch/test_job_store.py tests/engine/test_fleet.py \
-		tests/gateway/test_shared_limits.py tests/core/test_db_postgres.py
+		tests/gateway/test_shared_limits.py tests/core/test_db_postgres.py \
+		tests/dashboard/test_fleet_sessions.py tests/e2e/test_fleet_dashboard.py
 	tests/with_postgres.sh $(BIN)/pytest -q tests/e2e/test_fleet.py
 
 .PHONY: test-long

@@ -64,8 +64,8 @@ def test_a_year_in_brackets_is_no_marker() -> None:
 
 def test_an_own_marker_without_a_source_goes() -> None:
     """A number that the agent's own list does not have stands for nothing."""
-    sources = number_sources([a_record(2, "deep_search", "x [1] y [7]", A)])
-    assert sources.texts[2, "deep_search"] == "x [1] y "
+    sources = number_sources([a_record(2, "deep_search", "x [1] y [7].", A)])
+    assert sources.texts[2, "deep_search"] == "x [1] y."
 
 
 def test_the_document_lists_what_it_cites_and_reports_what_it_cannot_resolve() -> None:

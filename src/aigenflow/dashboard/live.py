@@ -161,7 +161,8 @@ async def watch(
 ) -> AsyncIterator[str]:
     """A page's changing part as server-sent events, whenever it looks different.
 
-    The last event is called ``ended``, unless the database goes away. ``live`` is the run to listen to, if it is one of ours.
+    The last event is called ``ended``, unless the database goes away. ``live`` is the run to
+    listen to, if it is one of ours.
     """
     shown = ""
     while True:

@@ -576,9 +576,7 @@ def as_scheduled(
 ) -> tuple[TaskPlan, ...]:
     """The tasks with the way each would be bought, if the run began now."""
     ways = schedule.choose(schedule.only({task.task for task in tasks if task.offers}), now)
-    return tuple(
-        replace(task, processing=ways.get(task.task, Processing.LIVE)) for task in tasks
-    )
+    return tuple(replace(task, processing=ways.get(task.task, Processing.LIVE)) for task in tasks)
 
 
 def total_as_chosen(
