@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import unicodedata
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aigenflow.cache.key_generator import (
+    KEY_SCHEMA,
     Normalize,
     context_hash,
     differences,
@@ -314,9 +315,22 @@ def test_half_a_character_is_a_clean_error(field: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
 def test_options_must_be_json(value: object) -> None:
-    """An option that JSON cannot hold is the user's mistake."""
-    with pytest.raises(InputError):
+    """An option that JSON cannot hold is the user's mistake, and is named."""
+    with pytest.raises(InputError) as caught:
         key_for(replace(REQUEST, options={"x": value}), ROUTE)
+    assert caught.value.message.startswith("An option of the agent is not plain JSON: ")
+    assert type(value).__name__ in caught.value.message or value != value
+    assert caught.value.hint
+
+
+def test_options_may_hold_records_and_read_only_mappings() -> None:
+    """However they are nested, the same content is the same key."""
+    document = ContextDocument(id="a", title="b", text="c")
+    plain = {"x": {"y": [1, asdict(document)]}}
+    nested = {"x": MappingProxyType({"y": [1, document]})}
+    assert key_for(replace(REQUEST, options=nested), ROUTE) == key_for(
+        replace(REQUEST, options=plain), ROUTE
+    )
 
 
 def test_ingredients_show_settings_and_never_texts() -> None:
@@ -351,6 +365,27 @@ def test_an_explanation_lists_every_ingredient_with_its_reason() -> None:
             assert line[len(name) :].split(piece.display)[0].strip() == piece.digest
             assert line.endswith(f"{piece.display}  ({reason_for(name)})")
     assert explain(REQUEST, ROUTE) == explain(REQUEST, ROUTE, "specified")
+
+
+def test_the_prompt_is_listed_as_it_is_compared() -> None:
+    """In lower case with single spaces, unless that is switched off."""
+    asked = replace(REQUEST, prompt="  Ask  ME ")
+    for other in ("ask me", "ASK\nME"):
+        again = replace(REQUEST, prompt=other)
+        assert ingredients(asked, ROUTE)["prompt"] == ingredients(again, ROUTE)["prompt"]
+        both = (ingredients(one, ROUTE, "none")["prompt"] for one in (asked, again))
+        assert len(set(both)) == 2
+    assert ingredients(asked, ROUTE)["prompt"].display == "6 characters"
+    assert ingredients(asked, ROUTE, "none")["prompt"].display == "10 characters"
+    other = replace(REQUEST, prompt="ask him")
+    [named] = differences(ingredients(asked, ROUTE), ingredients(other, ROUTE))
+    assert (named.name, named.before, named.after) == ("prompt", "6 characters", "7 characters")
+
+
+def test_the_version_of_the_list_is_its_first_ingredient() -> None:
+    """A new version is another key, and says so."""
+    name, piece = next(iter(ingredients(REQUEST, ROUTE).items()))
+    assert (name, piece.display) == ("schema", str(KEY_SCHEMA))
 
 
 def test_every_ingredient_has_a_reason_of_its_own() -> None:
