@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 KEPT = Path.home() / ".cache" / "aigenflow-benchmarks" / "output"
 SCRIPTS: dict[str, tuple[str, ...]] = {
     "savings": (),
+    "processing": (),
     "peers": ("--rounds", "2"),
     "router": (),
     "cache": (),
