@@ -333,6 +333,56 @@ def test_options_may_hold_records_and_read_only_mappings() -> None:
     )
 
 
+@pytest.mark.parametrize("normalize", ["specified", "none"])
+def test_texts_in_decomposed_form_take_the_same_key(normalize: Normalize) -> None:
+    """Macs write Hangul in pieces: in any text, and in an option, it is the same question."""
+    composed = replace(
+        REQUEST,
+        prompt="시장 규모",
+        system="가격",
+        options={"말투": "정중"},
+        context=(replace(REQUEST.context[0], text="조사"),),
+    )
+    pieces = {
+        name: unicodedata.normalize("NFD", getattr(composed, name)) for name in ("prompt", "system")
+    }
+    decomposed = replace(
+        composed,
+        **pieces,
+        options={unicodedata.normalize("NFD", "말투"): unicodedata.normalize("NFD", "정중")},
+        context=(replace(composed.context[0], text=unicodedata.normalize("NFD", "조사")),),
+    )
+    assert decomposed.system != composed.system
+    assert key_for(decomposed, ROUTE, normalize) == key_for(composed, ROUTE, normalize)
+    assert key_for(decomposed, ROUTE, "none") != key_for(decomposed, ROUTE, "specified")
+    assert (
+        differences(
+            ingredients(composed, ROUTE, normalize), ingredients(decomposed, ROUTE, normalize)
+        )
+        == ()
+    )
+
+
+def test_an_identity_says_whose_question_it_is() -> None:
+    """Agent and phase stand beside the key, so that a swapped file is found out."""
+    identity = identify(REQUEST, ROUTE)
+    assert identity.key == key_for(REQUEST, ROUTE)
+    assert identity.fingerprint.startswith(identity.key)
+    assert (identity.agent, identity.phase) == (REQUEST.agent.value, str(REQUEST.phase))
+
+
+def test_what_is_not_set_is_shown_as_none() -> None:
+    """And an address that names no host as unreadable; options by their names."""
+    listed = ingredients(REQUEST, replace(ROUTE, base_url=None))
+    assert listed["route.base_url"].display == "none"
+    assert listed["request.options"].display == "none"
+    assert ingredients(REQUEST, replace(ROUTE, base_url="x"))["route.base_url"].display == (
+        "unreadable"
+    )
+    named = replace(REQUEST, options={"b": 1, "a": 2})
+    assert ingredients(named, ROUTE)["request.options"].display == "a, b"
+
+
 def test_ingredients_show_settings_and_never_texts() -> None:
     """Displays hold names, numbers and lengths; prompt, context and secrets stay out."""
     secret = "the secret recipe"

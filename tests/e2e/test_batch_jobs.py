@@ -384,3 +384,13 @@ def test_wrong_use_is_said_and_nothing_begun(offline: Program, arguments: tuple[
     assert refused.returncode == 2, refused.stderr
     assert "Error: " in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_budget_without_room_hands_in_no_job(at_openai: Program, wire: Wire) -> None:
+    """The worst case of every item is set aside first: where it does not fit, none is bought."""
+    wire.script(**jobs())
+    at_openai.environ["AIGENFLOW_BUDGET__PHASE_USD"] = '{"4": "0.0001"}'
+    done = at_openai("run", "--topic", TOPIC, "--processing", "batch")
+    assert done.returncode == 3, done.stderr
+    assert [line for line in wire.billed() if line["tier"] == "batch"] == []
+    assert json.loads(at_openai("batch", "list", "--all", "--json").stdout) == []

@@ -198,8 +198,9 @@ def _reasons() -> Mapping[str, str]:
     }
 
 
-def _compared(listed: Ingredients, name: str) -> tuple[str, str] | None:
-    return (listed[name].digest, listed[name].display) if name in listed else None
+def _compared(listed: Ingredients, name: str) -> str | None:
+    # The display of a text may differ (its length, in decomposed form) where its digest does not.
+    return listed[name].digest or listed[name].display if name in listed else None
 
 
 def _context_parts(request: AgentRequest, route: Route, normalize: Normalize) -> dict[str, Any]:
