@@ -309,8 +309,12 @@ def test_half_a_character_is_a_clean_error(field: str) -> None:
     with pytest.raises(InputError) as caught:
         key_for(replace(REQUEST, **{field: "a\ud800b"}), ROUTE)
     assert caught.value.hint
-    with pytest.raises(InputError):
-        generate_cache_key("\udfff", "claude", 1, "")
+    for ask in (
+        lambda: generate_cache_key("\udfff", "claude", 1, ""),
+        lambda: ingredients(replace(REQUEST, **{field: "a\ud800b"}), ROUTE),
+    ):
+        with pytest.raises(InputError, match="half of a character"):
+            ask()
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
@@ -442,6 +446,7 @@ def test_every_ingredient_has_a_reason_of_its_own() -> None:
     """What was added later has a general one."""
     names = {name.partition("[")[0] for name in ingredients(REQUEST, ROUTE, "none")}
     reasons = [reason_for(name) for name in sorted(names)]
+    assert {"schema", "prompt", "agent", "phase", "normalize"} < names
     assert len(set(reasons)) == len(reasons)
     assert reason_for("request.context[phase1.x]") == reason_for("request.context")
     assert reason_for("request.mood") == "can change the answer"

@@ -34,7 +34,7 @@ def test_many_topics_are_written_side_by_side(
     done = quick("run", "--topics", topics_file(quick, text, name))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Document: ") == 3
-    assert len(wire.billed()) == 36
+    assert len(wire.billed()) == 39
     first_tasks = [json.dumps(r["body"]) for r in wire.requests()[:3]]
     assert all(any(topic in body for body in first_tasks) for topic in TOPICS)
 
