@@ -311,7 +311,7 @@ def test_half_a_character_is_a_clean_error(field: str) -> None:
     assert caught.value.hint
     for ask in (
         lambda: generate_cache_key("\udfff", "claude", 1, ""),
-        lambda: ingredients(replace(REQUEST, **{field: "a\ud800b"}), ROUTE),
+        lambda: ingredients(replace(REQUEST, prompt="a\ud800b"), ROUTE),
     ):
         with pytest.raises(InputError, match="half of a character"):
             ask()

@@ -90,7 +90,7 @@ def test_sources_of_the_research_reach_the_document(program: Program, wire: Wire
     done = program("run", "--topic", TOPICS["en"])
     assert done.returncode == 0, done.stderr
     document = program.document()
-    assert "It grows [1], also [2], and ." in document
+    assert "It grows [1], also [2], and." in document
     assert "## References" in document
     assert "\n1. " in document
     assert "\n2. " in document
@@ -153,7 +153,7 @@ def test_sources_are_right_whoever_writes(offline: Program, wire: Wire) -> None:
     metadata = offline.metadata()
     sources = [source["url"] for source in metadata["sources"]]
     document = offline.document()
-    listed = re.findall(r"^\d+\. .*<(.*)>$", document, re.MULTILINE)
+    listed = re.findall(r"^\d+\. .*<(.*)> \(accessed", document, re.MULTILINE)
     assert "From the list [1], and found by myself [2]." in document
     assert listed[0] == sources[1]
     assert listed[1] in sources[2:]
