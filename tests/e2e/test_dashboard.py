@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 import pytest
 
@@ -97,6 +98,7 @@ def _launched(program: Program) -> Iterator[Launched]:
 
 @pytest.fixture
 def launched(quick: Program) -> Iterator[Launched]:
+    quick.environ["AIGENFLOW_TIMEOUTS__FIRST_EVENT_SECONDS"] = "90"
     with _launched(quick) as dashboard:
         yield dashboard
 
@@ -115,10 +117,15 @@ def _plan(page: Page, topic: str = TOPIC) -> None:
     page.one("#start")
 
 
+def _hold_research(wire: Wire) -> None:
+    """Both questions of the second phase wait, so that a run stands still at two answers."""
+    wire.script(rules=[{"match": {"nth": nth}, "action": {"latency_s": 60}} for nth in (3, 4)])
+
+
 def test_from_the_form_to_the_document(priced: Launched, page: Page, wire: Wire) -> None:
     """A quote before anything is bought, live progress, the document, its files, and its cost."""
     program, url, _process = priced
-    wire.script(defaults={"latency_s": 0.3})
+    wire.script(defaults={"latency_s": 1})
     page.open(url)
     page.until(lambda: "No documents yet" in page.text())
     assert "#" not in page.driver.current_url
@@ -143,7 +150,10 @@ def test_from_the_form_to_the_document(priced: Launched, page: Page, wire: Wire)
     page.driver.switch_to.default_content()
     fetch = "return fetch(arguments[0]).then((r) => r.arrayBuffer()).then((b) => b.byteLength)"
     links = [each.get_attribute("href") for each in page.all(".files a")]
-    sizes = {link.rpartition("/")[2]: page.driver.execute_script(fetch, link) for link in links}
+    sizes = {
+        unquote(link.partition("/files/")[2]): page.driver.execute_script(fetch, link)
+        for link in links
+    }
     assert {"business_plan.md", "business_plan.html"} <= set(sizes)
     for file, size in sizes.items():
         assert size == (folder / "final" / file).stat().st_size
@@ -160,7 +170,7 @@ def test_from_the_form_to_the_document(priced: Launched, page: Page, wire: Wire)
 def test_a_run_is_cancelled_and_resumed(launched: Launched, page: Page, wire: Wire) -> None:
     """What was finished before the cancel is not bought again."""
     program, url, _process = launched
-    wire.script(rules=[{"match": {"nth": 3}, "action": {"latency_s": 30}}])
+    _hold_research(wire)
     page.open(url)
     _plan(page)
     page.one("#start").click()
@@ -206,7 +216,7 @@ def test_it_works_without_javascript(launched: Launched, wire: Wire) -> None:
 def test_ctrl_c_ends_it_and_says_how_to_go_on(launched: Launched, page: Page, wire: Wire) -> None:
     """A run that is under way can be resumed from the command line."""
     program, url, process = launched
-    wire.script(rules=[{"match": {"nth": 3}, "action": {"latency_s": 30}}])
+    _hold_research(wire)
     page.open(url)
     _plan(page)
     page.one("#start").click()

@@ -251,7 +251,7 @@ def test_documents_survive_killed_workers_and_a_restarted_database(
     for agent in AGENTS:
         alone.environ[f"AIGENFLOW_AGENTS__{agent}__BASE_URL"] = wire.url
     wire.reset()
-    run = alone("run", "--topics", "../work/topics.txt", "--quiet", timeout=900)
+    run = alone("run", "--topics", str(fleet.folder / "topics.txt"), "--quiet", timeout=900)
     assert run.returncode == 0, run.stderr
     written, wanted = published(fleet.folder / "output"), published(alone.folder / "output")
     differ = [
