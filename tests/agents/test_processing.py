@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 
-from aigenflow.agents.processing import Dispatcher, Unfinished
+from aigenflow.agents.processing import FLEX_PAUSE_S, Dispatcher, Unfinished
+from aigenflow.batch.job_store import Job
 from aigenflow.core.errors import (
     CapacityError,
     GatewayError,
@@ -42,6 +43,7 @@ class Way:
     asked: list[AgentRequest] = field(default_factory=list)
     has_jobs: bool = True
     known: bool = False
+    open_job: Job | None = None
 
     async def send(
         self, request: AgentRequest, route: Route, on_text: Callable[[int], None]
@@ -56,6 +58,9 @@ class Way:
 
     def knows(self, request: AgentRequest, route: Route) -> bool:
         return self.known
+
+    def open_at_another(self, request: AgentRequest, route: Route) -> Job | None:
+        return self.open_job
 
 
 @dataclass
@@ -110,19 +115,52 @@ async def test_what_a_job_has_is_not_bought_another_way(processing: Processing) 
     assert setting.desk.asked[0].complete_by == START
 
 
+FLEXIBLE = AgentRequest(
+    agent=AgentType.CLAUDE, phase=1, task="t", prompt="p", processing=Processing.FLEX
+)
+
+
 async def test_flex_without_room_is_bought_live_and_said_once() -> None:
-    """The second time nobody is told again."""
+    """For a while nothing is asked at the flex rate in vain; then the discount is tried again."""
     setting = Setting(live=Way("live", [CapacityError("full")]))
     dispatcher = Dispatcher(setting.live, None, setting.clock, on_event=setting.events.append)
-    request = AgentRequest(
-        agent=AgentType.CLAUDE, phase=1, task="t", prompt="p", processing=Processing.FLEX
-    )
-    for _ in range(2):
-        assert (await dispatcher.send(request, ROUTE, ignore)).content == "live"
-        setting.live.failures = [CapacityError("full")]
-    asked = [one.processing for one in setting.live.asked]
-    assert asked == [Processing.FLEX, Processing.LIVE] * 2
+    for _ in range(3):
+        assert (await dispatcher.send(FLEXIBLE, ROUTE, ignore)).content == "live"
+    setting.clock.advance(FLEX_PAUSE_S)
+    setting.live.failures = [CapacityError("still full")]
+    await dispatcher.send(FLEXIBLE, ROUTE, ignore)
+    setting.clock.advance(FLEX_PAUSE_S)
+    await dispatcher.send(FLEXIBLE, ROUTE, ignore)
+    asked = [one.processing.value for one in setting.live.asked]
+    assert asked == ["flex", "live", "live", "live", "flex", "live", "flex"]
     assert len(setting.events) == 1
+
+
+async def test_a_model_without_room_does_not_keep_others_from_the_flex_rate() -> None:
+    """Each model at each address has a pause of its own."""
+    setting = Setting(live=Way("live", [CapacityError("full")]))
+    dispatcher = Dispatcher(setting.live, None, setting.clock)
+    await dispatcher.send(FLEXIBLE, ROUTE, ignore)
+    for other in ({"model": "n"}, {"backend": Backend.OPENAI}, {"base_url": "http://127.0.0.1"}):
+        await dispatcher.send(FLEXIBLE, replace(ROUTE, **other), ignore)
+        assert setting.live.asked[-1].processing is Processing.FLEX
+
+
+@pytest.mark.parametrize("processing", list(Processing))
+async def test_nobody_stands_in_for_an_agent_whose_answer_is_in_an_open_job(
+    processing: Processing,
+) -> None:
+    """The run stops and can be resumed: a missing key is no reason to pay twice."""
+    setting = Setting()
+    setting.desk.open_job = Job(tag="run-1", route=ROUTE, created=START, size=1)
+    dispatcher = Dispatcher(setting.live, setting.desk, setting.clock)
+    request = replace(FLEXIBLE, processing=processing)
+    stand_in = replace(ROUTE, actor=AgentType.CHATGPT, backend=Backend.OPENAI)
+    with pytest.raises(RunStoppedError, match="run-1 at anthropic") as caught:
+        await dispatcher.send(request, stand_in, ignore)
+    assert "aigenflow batch cancel run-1" in caught.value.hint
+    assert setting.live.asked == setting.desk.asked == []
+    await dispatcher.send(request, ROUTE, ignore)
 
 
 async def test_flex_is_live_when_its_time_is_over() -> None:

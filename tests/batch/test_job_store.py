@@ -317,3 +317,23 @@ def test_a_store_that_cannot_be_used_is_said(tmp_path: Path) -> None:
         store.jobs()
     with pytest.raises(JournalWriteError, match="cannot be written"):
         store.intend(a_job(), [an_item()])
+
+
+def test_what_a_session_still_waits_for(store: JobStore) -> None:
+    """Its own items and those it joined, until they are settled."""
+    store.intend(a_job(size=2), [an_item(), an_item("charts", "s2", number=1)])
+    store.attach("t-1", "s1")
+    assert [item.id for item in store.unsettled_for("s1")] == ["t-0", "t-1"]
+    assert [item.id for item in store.unsettled_for("s2")] == ["t-1"]
+    assert store.unsettled_for("s3") == []
+    outcome = ItemOutcome(id="t-0", response=answer_to(a_request()))
+    store.record("t", [outcome])
+    store.settled([outcome])
+    assert [item.id for item in store.unsettled_for("s1")] == ["t-1"]
+
+
+def test_nobody_waits_where_no_process_has_ever_made_a_job(tmp_path: Path) -> None:
+    """Asking makes no database."""
+    store = JobStore(jobs_url("sqlite:", tmp_path), tmp_path)
+    assert store.unsettled_for("s1") == []
+    assert list(tmp_path.iterdir()) == []

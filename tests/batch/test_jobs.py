@@ -29,7 +29,7 @@ from aigenflow.batch.job_moves import (
     poll_pause,
     question_of,
 )
-from aigenflow.batch.job_store import Job, JobStore, Stage, jobs_url
+from aigenflow.batch.job_store import Ending, Job, JobStore, Stage, jobs_url
 from aigenflow.batch.jobs import JobDesk
 from aigenflow.core.errors import (
     AuthenticationError,
@@ -39,13 +39,24 @@ from aigenflow.core.errors import (
     JobItemNotRunError,
     JobUnknownError,
     MalformedAnswerError,
+    ModelNotFoundError,
+    QuotaExhaustedError,
     RateLimitedError,
+    RejectedError,
+    RunStoppedError,
     ServerFaultError,
     TooLargeError,
 )
 from aigenflow.core.events import Event, JobWatched, Warned
 from aigenflow.core.jobs import ItemOutcome, JobState, JobStatus
-from aigenflow.core.models import AgentRequest, Backend, GatewayResponse, Route, ServedFrom
+from aigenflow.core.models import (
+    AgentRequest,
+    AgentType,
+    Backend,
+    GatewayResponse,
+    Route,
+    ServedFrom,
+)
 from aigenflow.testing.clock import START, ManualClock
 from tests.support.jobs import (
     JobProvider,
@@ -469,16 +480,175 @@ async def test_a_create_that_is_refused_for_good_is_told_as_not_run(tmp_path: Pa
     assert "413" in str(outcomes[0])
 
 
-async def test_a_key_that_is_refused_while_polling_stops_the_wait_and_not_the_job(
-    tmp_path: Path,
+REFUSALS = [
+    AuthenticationError("401"),
+    QuotaExhaustedError("402"),
+    ModelNotFoundError("404"),
+    RejectedError("400"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+@pytest.mark.parametrize("method", ["status", "results", "find", "cancel"])
+async def test_what_is_refused_about_an_open_job_stops_the_run_and_not_the_job(
+    tmp_path: Path, method: str, refusal: GatewayError
 ) -> None:
-    """Everybody is told; the next process goes on with the same job."""
-    world = World(tmp_path, faults={"status": [AuthenticationError("401")]})
-    outcomes = await world.ask()
-    assert all(isinstance(one, AuthenticationError) for one in outcomes)
+    """Not an error that another agent stands in for: the answers may be on their way."""
+    world = World(tmp_path, faults={method: [refusal]}, loses_create=int(method == "find"))
+    by = START + timedelta(seconds=60) if method == "cancel" else None
+    outcomes = await world.ask(requests=lambda task: a_request(task, complete_by=by))
+    (job,) = world.store.jobs()
+    assert job.stage is not Stage.CLOSED
+    for outcome in outcomes:
+        assert isinstance(outcome, RunStoppedError)
+        assert job.tag in outcome.message
+        assert refusal.message in outcome.message
+        assert f"aigenflow batch cancel {job.tag}" in outcome.hint
     assert len({id(one) for one in outcomes}) == 5
+    assert set(world.books.held.values()) == {job.tag}
+    world.clock.advance(3600)
     assert answers(await world.ask()) == expected()
     assert world.provider.calls["submit"] == 1
+    assert set(world.provider.billed.values()) == {1}
+
+
+async def test_who_waits_for_a_job_only_is_told_the_provider_s_own_words(tmp_path: Path) -> None:
+    """`aigenflow batch wait` names the job itself."""
+    world = World(tmp_path)
+    await hand_in_and_die(world)
+    world.provider.faults["status"] = [AuthenticationError("401")]
+    async with world.process() as desk:
+        with pytest.raises(AuthenticationError, match="401"):
+            await desk.wait("job-1")
+
+
+async def test_an_open_job_is_known_to_those_who_would_stand_in(tmp_path: Path) -> None:
+    """By session and task, as long as it is not settled, and only to another agent."""
+    world = World(tmp_path)
+    await hand_in_and_die(world)
+    stand_in = replace(world.route, actor=AgentType.CHATGPT)
+    async with world.process() as desk:
+        found = desk.open_at_another(a_request(prompt="Cut to fit."), stand_in)
+        assert found is not None
+        assert found.tag == desk.open_jobs()[0].tag
+        assert desk.open_at_another(a_request(), world.route) is None
+        assert desk.open_at_another(a_request("charts"), stand_in) is None
+        assert desk.open_at_another(a_request(session="s2"), stand_in) is None
+        await desk.wait(found.tag)
+        assert desk.open_at_another(a_request(), stand_in) is None
+
+
+# Several who wait for one job
+
+
+def urgent(task: str) -> AgentRequest:
+    return a_request(task, session="urgent", complete_by=START + timedelta(seconds=60))
+
+
+async def test_who_is_late_does_not_stop_a_job_that_others_wait_for(tmp_path: Path) -> None:
+    """It waits with them, which is said once: to buy it again would be to pay twice."""
+    world = World(tmp_path)
+    async with world.process() as desk:
+        patient = asyncio.create_task(desk.send(a_request(), world.route))
+        await until(lambda: any(job.ids for job in desk.open_jobs()))
+        both = await asyncio.gather(patient, desk.send(urgent("draft"), world.route))
+    assert answers(both) == expected(["draft"]) * 2
+    assert world.provider.calls["cancel"] == 0
+    assert ["to pay twice" in told for told in world.warnings()] == [True]
+
+
+async def test_when_nobody_can_wait_any_longer_the_job_is_stopped(tmp_path: Path) -> None:
+    """Also where the one who could wait has gone; what sessions elsewhere lose is said."""
+    world = World(tmp_path, done=0.4)
+    async with world.process() as desk:
+        patient = [asyncio.create_task(desk.send(a_request(t), world.route)) for t in TASKS]
+        await until(lambda: any(job.ids for job in desk.open_jobs()))
+        late = [asyncio.create_task(desk.send(urgent(t), world.route)) for t in TASKS]
+        await until(lambda: world.clock.now() > START + timedelta(seconds=120))
+        assert world.provider.calls["cancel"] == 0
+        for task in patient:
+            task.cancel()
+        outcomes = await asyncio.gather(*late, return_exceptions=True)
+    assert answers(outcomes) == expected(TASKS[:2])
+    assert all(isinstance(one, JobItemNotRunError) for one in outcomes[2:])
+    assert world.provider.calls["cancel"] == 1
+    assert any("was also for s1" in told for told in world.warnings())
+
+
+async def test_a_process_that_is_late_leaves_the_job_to_one_that_is_not(tmp_path: Path) -> None:
+    """The late one has the right to work the job, and offers it before it stops anything."""
+    world = World(tmp_path, takes_s=600.0)
+    async with world.process() as hasty, world.process() as patient:
+        first = asyncio.create_task(hasty.send(urgent("draft"), world.route))
+        await until(lambda: any(job.ids for job in hasty.open_jobs()))
+        second = asyncio.create_task(patient.send(a_request(), world.route))
+        both = await asyncio.gather(first, second)
+    assert answers(both) == expected(["draft"]) * 2
+    assert world.provider.calls["cancel"] == 0
+    assert sum(world.provider.billed.values()) == 1
+
+
+async def test_two_processes_that_are_both_late_stop_the_job(tmp_path: Path) -> None:
+    """They do not offer it to each other for ever."""
+    world = World(tmp_path, takes_s=80_000.0, done=0.0)
+    async with world.process() as one, world.process() as other:
+        first = asyncio.create_task(one.send(urgent("draft"), world.route))
+        await until(lambda: any(job.ids for job in one.open_jobs()))
+        late = replace(urgent("draft"), session="s2")
+        both = await asyncio.gather(first, other.send(late, world.route), return_exceptions=True)
+    assert {type(one) for one in both} == {JobItemNotRunError}
+    assert world.provider.calls["cancel"] == 1
+    assert world.clock.now() < START + timedelta(hours=1)
+
+
+async def test_a_job_that_a_session_left_behind_is_not_waited_for_on_its_behalf(
+    tmp_path: Path,
+) -> None:
+    """Who is alone and late stops it, whatever sleeping sessions it was for as well."""
+    world = World(tmp_path, takes_s=80_000.0, done=0.0)
+    await hand_in_and_die(world)
+    outcomes = await world.ask(["draft"], requests=urgent)
+    assert {type(one) for one in outcomes} == {JobItemNotRunError}
+    assert world.provider.calls["cancel"] == 1
+
+
+# What a job left at its provider
+
+
+async def test_what_a_job_left_is_deleted_when_its_answers_are_kept_here(tmp_path: Path) -> None:
+    """Never before they are: another process finds every outcome in the store."""
+    world = World(tmp_path)
+    delete, endings = world.provider.delete, list[dict[Any, int]]()
+
+    async def watched(job: str) -> None:
+        (known,) = world.store.jobs()
+        assert known.stage is Stage.COLLECTED
+        endings.append(world.store.endings(known.tag))
+        await delete(job)
+
+    world.provider.delete = watched  # type: ignore[method-assign]
+    assert answers(await world.ask()) == expected()
+    assert endings == [{Ending.RESULT: 5}]
+    assert world.provider.deleted == ["job-1"]
+
+
+@pytest.mark.parametrize("fault", [ServerFaultError("503"), RejectedError("not yours")])
+async def test_what_cannot_be_deleted_is_said_and_stops_nothing(
+    tmp_path: Path, fault: GatewayError
+) -> None:
+    """It is tried once; the answers are there, and the job is closed."""
+    world = World(tmp_path, faults={"delete": [fault]})
+    assert answers(await world.ask()) == expected()
+    assert world.provider.calls["delete"] == 1
+    assert [fault.message in told for told in world.warnings()] == [True]
+    assert world.store.jobs()[0].stage is Stage.CLOSED
+
+
+async def test_a_job_that_is_not_there_any_more_left_nothing(tmp_path: Path) -> None:
+    """Nobody is told that it cannot be deleted."""
+    world = World(tmp_path, gone=True, forgets=True)
+    await world.ask()
+    assert not any("deleted" in told for told in world.warnings())
 
 
 async def test_a_create_that_never_answers_is_given_up(tmp_path: Path) -> None:
@@ -848,7 +1018,7 @@ def test_the_route_of_a_request_is_what_its_provider_is_asked_with() -> None:
     def jobs_of(route: Route) -> JobProvider | None:
         return JobProvider(ManualClock()) if route.backend is Backend.OPENAI else None
 
-    desk = JobDesk(store, jobs_of, None, ManualClock())
+    desk = JobDesk(store, jobs_of, MemoryBooks(), ManualClock())
     assert desk.serves(route_at(Backend.OPENAI))
     assert not desk.serves(route_at(Backend.PERPLEXITY))
     assert not desk.knows(a_request(), route_at(Backend.OPENAI))

@@ -206,7 +206,14 @@ class GatewayContract(ABC):
 
     @pytest.fixture
     async def gateway(self, server: LocalServer) -> AsyncIterator[Gateway]:
-        timeouts = Timeouts(connect_s=2, first_event_s=0.4, idle_s=0.3, total_s=5)
+        gateway = self.make(self.base_url(server.url), Timeouts())
+        yield gateway
+        await gateway.aclose()
+
+    @pytest.fixture
+    async def impatient(self, server: LocalServer) -> AsyncIterator[Gateway]:
+        """A gateway that soon takes silence for a stall."""
+        timeouts = Timeouts(first_event_s=0.4, idle_s=0.3, total_s=5)
         gateway = self.make(self.base_url(server.url), timeouts)
         yield gateway
         await gateway.aclose()
@@ -333,6 +340,25 @@ class GatewayContract(ABC):
         assert type(error) is ServerFaultError
         assert "oops" not in error.message
 
+    @pytest.mark.parametrize("limit", [512, STREAMED])
+    @pytest.mark.parametrize("form", ["application/json", "text/html; charset=utf-8"])
+    @pytest.mark.parametrize(("status", "kind"), [(429, RateLimitedError), (503, ServerFaultError)])
+    async def test_an_error_that_cannot_be_read(
+        self,
+        server: LocalServer,
+        gateway: Gateway,
+        status: int,
+        kind: type[GatewayError],
+        form: str,
+        limit: int,
+    ) -> None:
+        """The status says enough, whatever bytes a proxy puts behind it."""
+        server.script = [Reply(status=status, headers={"content-type": form}, body=b"\xff{oops")]
+        error = await self.fault(gateway, limit)
+        assert type(error) is kind
+        assert error.status == status
+        assert not error.possibly_billed
+
     async def test_redirects_are_not_followed(self, server: LocalServer, gateway: Gateway) -> None:
         """A redirect is refused: prompt and key go to the configured address only."""
         server.script = [Reply(status=307, headers={"location": f"{server.url}/elsewhere"})]
@@ -369,20 +395,20 @@ class GatewayContract(ABC):
         assert isinstance(error, ConnectionFailedError)
         assert error.possibly_billed
 
-    async def test_silence_inside_a_stream(self, server: LocalServer, gateway: Gateway) -> None:
+    async def test_silence_inside_a_stream(self, server: LocalServer, impatient: Gateway) -> None:
         """A stream that goes silent is given up; it may be billed."""
         server.script = [sse_reply(self.stream_head("half"), hang=True)]
-        error = await self.fault(gateway, STREAMED)
+        error = await self.fault(impatient, STREAMED)
         assert isinstance(error, StalledError)
         assert error.possibly_billed
 
     @pytest.mark.parametrize("limit", [512, STREAMED])
     async def test_silence_before_anything(
-        self, server: LocalServer, gateway: Gateway, limit: int
+        self, server: LocalServer, impatient: Gateway, limit: int
     ) -> None:
         """A call that gets no first event in time is given up; it may be billed."""
         server.script = [Reply(headers={"content-length": "10"}, hang=True)]
-        error = await self.fault(gateway, limit)
+        error = await self.fault(impatient, limit)
         assert isinstance(error, StalledError)
         assert error.possibly_billed
 

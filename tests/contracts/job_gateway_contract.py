@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -56,6 +56,7 @@ class JobGatewayContract(ABC):
     prefix: str
     keeps_tags = True
     counts_while_running = True
+    deletes = 2
 
     @abstractmethod
     def connect(self, base_url: str, timeouts: Timeouts) -> Gateway:
@@ -288,6 +289,57 @@ class JobGatewayContract(ABC):
             await jobs.cancel(job)
             assert (await jobs.status(job)).state is JobState.ENDED
             assert len(await jobs.results(job)) == 3
+
+    async def test_what_a_job_left_is_deleted(self) -> None:
+        """Its files, or the job itself: what is asked for afterwards is not there any more."""
+        async with self.playing() as (server, jobs):
+            job = (await jobs.submit(self.items(), TAG)).job
+            await self.finished(jobs, job)
+            await jobs.delete(job)
+            left = server.files
+            with pytest.raises(JobUnknownError):
+                await jobs.results(job)
+        assert all(len(name) > 46 for name in left), "only what Google itself does not delete"
+
+    async def test_deleting_again(self) -> None:
+        """What is gone is no error; where the job is gone as well, that is said."""
+        async with self.playing() as (_server, jobs):
+            job = (await jobs.submit(self.items(), TAG)).job
+            await self.finished(jobs, job)
+            await jobs.delete(job)
+            with suppress(JobUnknownError):
+                await jobs.delete(job)
+
+    async def test_a_job_that_is_not_over_is_not_deleted(self) -> None:
+        """Its requests are still to be answered."""
+        async with self.playing({"jobs": [{"action": {"polls": 2}}]}) as (server, jobs):
+            job = (await jobs.submit(self.items(), TAG)).job
+            await jobs.delete(job)
+            assert not any(one.method == "DELETE" for one in server.requests)
+            await self.finished(jobs, job)
+            assert len(await jobs.results(job)) == 3
+
+    async def test_what_cannot_be_deleted(self) -> None:
+        """Everything is tried before the error is told."""
+        async with self.playing({"jobs": [{"action": {"delete_status": 500}}]}) as both:
+            server, jobs = both
+            job = (await jobs.submit(self.items(), TAG)).job
+            await self.finished(jobs, job)
+            with pytest.raises(ServerFaultError):
+                await jobs.delete(job)
+            tried = [one.path for one in server.requests if one.method == "DELETE"]
+        assert len(tried) == len(set(tried)) == self.deletes
+
+    async def test_a_create_that_is_surely_refused_leaves_nothing(self) -> None:
+        """The file of its requests is deleted; one of a job that may exist is not."""
+        async with self.playing({"jobs": [{"action": {"create_status": 400}}]}) as (server, jobs):
+            with pytest.raises(RejectedError):
+                await jobs.submit(self.items(), TAG)
+            assert server.files == ()
+        async with self.playing({"jobs": [{"action": {"create_status": 503}}]}) as (server, jobs):
+            with pytest.raises(ServerFaultError):
+                await jobs.submit(self.items(), TAG)
+            assert len(server.files) == int(self.deletes > 1)
 
     async def test_a_create_whose_answer_is_lost(self) -> None:
         """Nobody knows whether the job exists; it does, and can be found."""

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigenflow.core.errors import AddressError
-from aigenflow.gateway.addresses import check_base_url, is_loopback, resolve_host
+from aigenflow.core.hosts import is_loopback
+from aigenflow.gateway.addresses import check_base_url, resolve_host
 
 OFFICIAL = frozenset({"api.openai.com"})
 NAMES = {

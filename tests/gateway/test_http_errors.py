@@ -163,6 +163,7 @@ class TestErrorFromStatus:
         limited = error(429, GEMINI_RATE)
         assert isinstance(limited, RateLimitedError)
         assert limited.retry_after_s == 34
+        assert "34 s" in limited.hint
         limited = error(429, GEMINI_RATE, {"retry-after": "5"})
         assert isinstance(limited, RateLimitedError)
         assert limited.retry_after_s == 5

@@ -60,6 +60,9 @@ class FlakyJobs:
     async def cancel(self, job: str) -> None:
         self._call("cancel")
 
+    async def delete(self, job: str) -> None:
+        self._call("delete")
+
 
 def patient(
     inner: FlakyJobs, clock: ManualClock, policy: RetryPolicy = DEFAULT_POLICY

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from aigenflow.core.clock import SystemClock
-from aigenflow.core.db import PostgresDatabase
+from aigenflow.core.db import DatabaseAwayError, PostgresDatabase, Row, Value
 from aigenflow.core.errors import RateLimitedError
 from aigenflow.gateway.limits import Limits
 from aigenflow.gateway.shared_limits import SLACK_S, SharedLimiter, free_slots, prepare
@@ -184,5 +185,37 @@ async def test_a_cancelled_wait_leaves_no_slot_behind(database: PostgresDatabase
         await asyncio.sleep(n / 4_000)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await asyncio.sleep(0.3)
+    deadline = time.monotonic() + 30
+    while held(database):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    async with shared.admit(1):
+        assert held(database) == 1
+
+
+class GoneWhileGivingBack(PostgresDatabase):
+    """Cannot be reached when a slot is given back, for longer than anybody waits."""
+
+    is_away = False
+
+    def query(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
+        if self.is_away and sql.startswith("UPDATE fleet_slots"):
+            raise DatabaseAwayError("no server")
+        return super().query(sql, values)
+
+
+async def test_an_answer_is_not_lost_with_the_slot_that_cannot_be_given_back(
+    url: str, database: PostgresDatabase
+):
+    """What was paid for is kept, and the slot is free once the database is there again."""
+    gone = GoneWhileGivingBack(url)
+    shared = limiter(gone, concurrency=1)
+    gone.is_away = True
+    async with shared.admit(1):
+        answer = "paid for"
+    assert (answer, held(database)) == ("paid for", 1)
+    gone.is_away = False
+    async with asyncio.timeout(10), shared.admit(1):
+        assert held(database) == 1
     assert held(database) == 0
+    gone.close()

@@ -88,6 +88,7 @@ class JobProvider:
     jobs: dict[str, Held] = field(default_factory=dict)
     billed: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
+    deleted: list[str] = field(default_factory=list)
 
     async def submit(self, items: Sequence[JobItem], tag: str) -> JobStatus:
         self._begin("submit")
@@ -126,6 +127,11 @@ class JobProvider:
         if self._state(held).is_over or self.is_deaf_to_cancel:
             return
         held.cancelled = True
+
+    async def delete(self, job: str) -> None:
+        self._begin("delete")
+        self._held(job)
+        self.deleted.append(job)
 
     def _begin(self, method: str) -> None:
         self.calls[method] += 1

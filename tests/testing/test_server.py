@@ -40,12 +40,6 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[WireServer]:
-    async with WireServer() as running:
-        yield running
-
-
-@pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session

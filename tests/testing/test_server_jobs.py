@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,53 +21,6 @@ if TYPE_CHECKING:
     from google import genai
 
 MODEL = {"anthropic": "claude-sonnet-5-5", "openai": "gpt-6.1-sol", "gemini": "gemini-3.8-flash"}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[WireServer]:
-    async with WireServer() as running:
-        yield running
-
-
-@pytest.fixture(params=["", "/anthropic"])
-async def claude(
-    server: WireServer, request: pytest.FixtureRequest
-) -> AsyncIterator[anthropic.AsyncAnthropic]:
-    from anthropic import AsyncAnthropic
-
-    async with AsyncAnthropic(
-        api_key="k", base_url=server.url + request.param, max_retries=0
-    ) as client:
-        yield client
-
-
-@pytest.fixture(params=["", "/openai/v1"])
-async def gpt(
-    server: WireServer, request: pytest.FixtureRequest
-) -> AsyncIterator[openai.AsyncOpenAI]:
-    from openai import AsyncOpenAI
-
-    async with AsyncOpenAI(
-        api_key="k", base_url=server.url + request.param, max_retries=0
-    ) as client:
-        yield client
-
-
-@pytest.fixture(params=["", "/gemini"])
-async def gemini(
-    server: WireServer, request: pytest.FixtureRequest
-) -> AsyncIterator[genai.client.AsyncClient]:
-    import httpx2
-    from google import genai
-    from google.genai import types
-
-    async with httpx2.AsyncClient() as http:
-        options = types.HttpOptions(
-            base_url=server.url + request.param, timeout=5000, httpx_async_client=http
-        )
-        client = genai.Client(api_key="k", http_options=options)
-        yield client.aio
-        client.close()
 
 
 def anthropic_requests(*prompts: str) -> Any:
@@ -116,6 +69,19 @@ async def test_anthropic(server: WireServer, claude: anthropic.AsyncAnthropic) -
         assert result.message.usage.output_tokens == line.output_tokens
         assert result.message.usage.service_tier == line.tier == "batch"
     assert [batch.id async for batch in batches.list()] == [made.id]
+
+
+async def test_anthropic_delete(server: WireServer, claude: anthropic.AsyncAnthropic) -> None:
+    """A batch can be deleted when it has ended; then nobody knows it."""
+    from anthropic import BadRequestError, NotFoundError
+
+    made = await claude.messages.batches.create(requests=anthropic_requests("가"))
+    with pytest.raises(BadRequestError):
+        await claude.messages.batches.delete(made.id)
+    await claude.messages.batches.retrieve(made.id)
+    assert (await claude.messages.batches.delete(made.id)).type == "message_batch_deleted"
+    with pytest.raises(NotFoundError):
+        await claude.messages.batches.retrieve(made.id)
 
 
 async def test_anthropic_cancel_and_errors(
@@ -168,6 +134,18 @@ async def test_openai(server: WireServer, gpt: openai.AsyncOpenAI) -> None:
         assert line["response"]["status_code"] == 200
         assert line["response"]["body"]["usage"]["output_tokens"] == billed.output_tokens
     assert [batch.id async for batch in gpt.batches.list()] == [made.id]
+
+
+async def test_openai_delete(server: WireServer, gpt: openai.AsyncOpenAI) -> None:
+    """A file is there until it is deleted."""
+    from openai import NotFoundError
+
+    file = await gpt.files.create(file=("a.jsonl", openai_file("가")), purpose="batch")
+    assert server.files == (file.id,)
+    assert (await gpt.files.delete(file.id)).deleted
+    assert server.files == ()
+    with pytest.raises(NotFoundError):
+        await gpt.files.content(file.id)
 
 
 async def test_openai_error_file_and_race(server: WireServer, gpt: openai.AsyncOpenAI) -> None:
@@ -224,6 +202,33 @@ async def test_gemini_file(server: WireServer, gemini: genai.client.AsyncClient)
         assert answer.usage_metadata is not None
         assert answer.usage_metadata.prompt_token_count == billed.input_tokens
     assert [job.name async for job in await gemini.batches.list()] == [made.name]
+
+
+async def test_gemini_delete(server: WireServer, gemini: genai.client.AsyncClient) -> None:
+    """Files are listed by name and deleted, but for those of answers; jobs are deleted as well."""
+    from google.genai import errors, types
+
+    line = {"key": "i", "request": {"contents": [{"parts": [{"text": "가"}]}]}}
+    config = types.UploadFileConfig(mime_type="application/jsonl", display_name="tag")
+    file = await gemini.files.upload(file=io.BytesIO(json.dumps(line).encode()), config=config)
+    assert file.name is not None
+    listed = [each async for each in await gemini.files.list()]
+    assert [(each.name, each.display_name) for each in listed] == [(file.name, "tag")]
+    made = await gemini.batches.create(
+        model=MODEL["gemini"], src=file.name, config={"display_name": "tag"}
+    )
+    assert made.name is not None
+    await gemini.batches.get(name=made.name)
+    over = await gemini.batches.get(name=made.name)
+    assert over.dest is not None
+    assert over.dest.file_name is not None
+    await gemini.files.delete(name=file.name)
+    await gemini.batches.delete(name=made.name)
+    with pytest.raises(errors.ClientError, match="cannot be more than 40"):
+        await gemini.files.delete(name=over.dest.file_name)
+    assert server.files == (over.dest.file_name,)
+    with pytest.raises(errors.ClientError):
+        await gemini.batches.get(name=made.name)
 
 
 async def test_gemini_inline(server: WireServer, gemini: genai.client.AsyncClient) -> None:
@@ -303,6 +308,24 @@ def test_how_it_is_bought_is_no_part_of_a_question(how: Mapping[str, Json]) -> N
     """Streams and tiers ask the same; another prompt does not."""
     assert question_of({"input": "a", **how}) == question_of({"input": "a"})
     assert question_of({"input": "b", **how}) != question_of({"input": "a"})
+
+
+async def test_pages_of_the_list(
+    server: WireServer, claude: anthropic.AsyncAnthropic, gpt: openai.AsyncOpenAI
+) -> None:
+    """The SDKs walk through the pages and meet each job once, the newest first."""
+    batches = claude.messages.batches
+    made = [(await batches.create(requests=anthropic_requests(each))).id for each in "abc"]
+    assert [batch.id async for batch in batches.list(limit=1)] == made[::-1]
+    file = await gpt.files.create(file=("r.jsonl", openai_file("a")), purpose="batch")
+    jobs = [
+        await gpt.batches.create(
+            input_file_id=file.id, endpoint="/v1/responses", completion_window="24h"
+        )
+        for _job in range(3)
+    ]
+    listed = [batch.id async for batch in gpt.batches.list(limit=2)]
+    assert listed == [job.id for job in reversed(jobs)]
 
 
 async def test_job_rules(server: WireServer, claude: anthropic.AsyncAnthropic) -> None:

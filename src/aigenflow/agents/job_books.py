@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aigenflow.agents.metering import Meter
 from aigenflow.core.errors import GatewayError
 from aigenflow.core.jobs import ItemOutcome
@@ -30,7 +32,11 @@ class MeteredJobs:
     async def settle(
         self, reservation: str, request: AgentRequest, route: Route, outcome: ItemOutcome
     ) -> ItemOutcome:
-        """Write down what an item cost, once; return its outcome with the cost."""
+        """Write down what an item cost, once; return its outcome with the cost.
+
+        One that a run without books has bought is written under its own id.
+        """
+        reservation = reservation or outcome.id
         error = outcome.error
         response = outcome.response or (error.response if error else None)
         if response is not None:
@@ -53,6 +59,55 @@ class MeteredJobs:
     async def release(self, reservation: str) -> None:
         """Set the money of an item free that no provider has."""
         await self._meter.release(reservation)
+
+
+class UnmeteredJobs:
+    """Buys without books, and still settles in the ledger what an earlier run set aside there.
+
+    ``open_meter`` is called when the first of it is met.
+    """
+
+    def __init__(self, open_meter: Callable[[], Meter]) -> None:
+        self._open_meter = open_meter
+        self._meter: Meter | None = None
+
+    async def reserve(self, request: AgentRequest, route: Route) -> str:
+        """Nothing is set aside."""
+        return ""
+
+    async def hand_over(self, reservation: str, job: str) -> None:
+        """As :meth:`MeteredJobs.hand_over`, where there is a reservation."""
+        if reservation:
+            await self._books.hand_over(reservation, job)
+
+    async def settle(
+        self, reservation: str, request: AgentRequest, route: Route, outcome: ItemOutcome
+    ) -> ItemOutcome:
+        """As :meth:`MeteredJobs.settle`, where there is a reservation."""
+        if not reservation:
+            return outcome
+        return await self._books.settle(reservation, request, route, outcome)
+
+    async def waste(
+        self, call_id: str, request: AgentRequest, route: Route, response: GatewayResponse
+    ) -> None:
+        """Nothing is written of what no reservation was made for."""
+
+    async def release(self, reservation: str) -> None:
+        """As :meth:`MeteredJobs.release`, where there is a reservation."""
+        if reservation:
+            await self._books.release(reservation)
+
+    async def aclose(self) -> None:
+        """Close the ledger, if it was opened."""
+        if self._meter is not None:
+            await self._meter.aclose()
+
+    @property
+    def _books(self) -> MeteredJobs:
+        if self._meter is None:
+            self._meter = self._open_meter()
+        return MeteredJobs(self._meter)
 
 
 def _with_answer(outcome: ItemOutcome, response: GatewayResponse) -> ItemOutcome:

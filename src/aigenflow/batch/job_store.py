@@ -356,6 +356,17 @@ class JobStore:
             )
         return [row[0] for row in rows]
 
+    def unsettled_for(self, session: str) -> list[Item]:
+        """The items that ``session`` waits for and that are not settled."""
+        if not self.is_there:
+            return []
+        with _reading():
+            rows = self._database().query(
+                _SELECT_ITEM + f"WHERE {_WAITED_FOR} ORDER BY id",
+                (session,),
+            )
+        return [_item(row) for row in rows]
+
     # Who works a job
 
     def claim(self, tag: str, now: datetime) -> Claim | None:
@@ -484,6 +495,7 @@ _ITEM_COLUMNS = (
     *("outcome", "ending", "settled", "taken_us"),
 )
 _SELECT_ITEM = f"SELECT {', '.join(_ITEM_COLUMNS)} FROM job_items "  # noqa: S608 - own names
+_WAITED_FOR = "settled = 0 AND id IN (SELECT item FROM job_waiters WHERE session = ?)"
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS jobs (tag TEXT PRIMARY KEY, stage TEXT NOT NULL, "
     "route TEXT NOT NULL, ids TEXT NOT NULL, state TEXT NOT NULL, created_us BIGINT NOT NULL, "

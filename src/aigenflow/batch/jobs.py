@@ -4,7 +4,7 @@ The life of a request::
 
     known already? -> attach to its item
     else           -> wait for company -> reserve -> write the intent -> submit -> write the id
-                   -> poll -> keep the outcome -> settle -> hand it out
+                   -> poll -> keep the outcome -> settle -> delete it there -> hand it out
 
 Each arrow may be the last one of a process. The next process that asks the same question, or
 :meth:`JobDesk.wait`, finds the job in the store and goes on: a job whose id was not written is
@@ -53,6 +53,7 @@ from aigenflow.batch.job_store import (
 )
 from aigenflow.core.clock import Clock
 from aigenflow.core.errors import (
+    AigenflowError,
     CircuitOpenError,
     GatewayError,
     InputError,
@@ -61,6 +62,7 @@ from aigenflow.core.errors import (
     JournalWriteError,
     MalformedAnswerError,
     RateLimitedError,
+    RunStoppedError,
     ServerFaultError,
     TransientError,
 )
@@ -109,9 +111,16 @@ class JobGateway(Protocol):
         """Ask for its end."""
         ...
 
+    async def delete(self, job: str) -> None:
+        """Delete the requests and answers that it left there; nothing while it is not over."""
+        ...
+
 
 class JobBooks(Protocol):
-    """Money of items. Settling again changes nothing; ``reservation`` also names the row."""
+    """Money of items. Settling again changes nothing.
+
+    ``reservation`` also names the row; it is empty for an item that was bought without books.
+    """
 
     async def reserve(self, request: AgentRequest, route: Route) -> str:
         """Set the worst case aside. Raises ``BudgetExceededError``."""
@@ -194,7 +203,9 @@ class _Work:
     """A job that this process works, or waits for another process to work.
 
     ``items`` are there until they are submitted, ``polls`` counts looks. ``is_seen`` says that the
-    provider has told this process how the job stands.
+    provider has told this process how the job stands, ``is_offered`` that other processes could
+    have taken the job over before it is stopped, ``is_delay_told`` that it was said who waits
+    longer than wanted.
     """
 
     tag: str
@@ -205,6 +216,8 @@ class _Work:
     polls: int = 0
     refusals: int = 0
     is_seen: bool = False
+    is_offered: bool = False
+    is_delay_told: bool = False
     is_handed_over: bool = False
     is_listing_waited_for: bool = False
     told: tuple[object, ...] = ()
@@ -213,7 +226,7 @@ class _Work:
 class JobDesk:
     """Buys answers in providers' batch jobs, across processes and days. One event loop only.
 
-    ``books`` is ``None`` where nobody keeps any. ``linger_s`` is how long a request waits for
+    ``linger_s`` is how long a request waits for
     others to share its job.
     """
 
@@ -221,7 +234,7 @@ class JobDesk:
         self,
         store: JobStore,
         jobs_of: JobsOf,
-        books: JobBooks | None,
+        books: JobBooks,
         clock: Clock,
         *,
         linger_s: float = 2.0,
@@ -248,6 +261,16 @@ class JobDesk:
             None
         )
 
+    def open_at_another(self, request: AgentRequest, route: Route) -> Job | None:
+        """The open job in which another agent than that of ``route`` answers the session's task."""
+        waited_for = self._store.unsettled_for(request.session) if request.session else []
+        for item in waited_for:
+            if (item.request.phase, item.request.task) == (request.phase, request.task):
+                job = self._store.job(item.tag)
+                if job is not None and job.route.actor is not route.actor:
+                    return job
+        return None
+
     async def send(
         self, request: AgentRequest, route: Route, on_text: OnText | None = None
     ) -> GatewayResponse:
@@ -255,7 +278,9 @@ class JobDesk:
 
         From ``request.complete_by`` on the job is stopped. Raises
         :class:`~aigenflow.core.errors.JobItemNotRunError` where the request surely did not run
-        (buy it another way), another ``GatewayError`` where the provider failed it, and
+        (buy it another way), another ``GatewayError`` where the provider failed it,
+        :class:`~aigenflow.core.errors.RunStoppedError` where it is in a job that is still open and
+        that the provider will not speak of (to buy it another way would be to pay twice), and
         ``BudgetExceededError`` and ``JournalWriteError`` before anything is bought.
         """
         question = question_of(request, route)
@@ -278,8 +303,10 @@ class JobDesk:
                 error = await waiter.ended
             finally:
                 await self._leave(waiter)
-            if isinstance(error, GatewayError):
-                raise copy.copy(error) from error  # whoever catches one may add notes to it
+            if isinstance(error, GatewayError) and isinstance(waiter.place, _Work):
+                raise _still_open(waiter.place.tag, error) from error
+            if isinstance(error, AigenflowError):
+                raise copy.copy(error) from error  # whoever catches one may add to it
             if error is not None:
                 raise error
             ended = self._store.item(waiter.item) if waiter.item else None
@@ -465,23 +492,23 @@ class JobDesk:
         """Give up drafts that never got into a job."""
         for draft in drafts:
             del self._drafts[draft.question]
-            if draft.reservation and self._books is not None:
+            if draft.reservation:
                 await self._books.release(draft.reservation)
 
     async def _reserved(self, drafts: Sequence[_Draft]) -> list[_Draft]:
         """Those for which a budget has room; the others are told."""
-        if self._books is None:
-            return list(drafts)
-        books = self._books
 
         async def reserve(draft: _Draft) -> None:
-            draft.reservation = await books.reserve(draft.request, draft.route)
+            draft.reservation = await self._books.reserve(draft.request, draft.route)
 
+        reserved = []
         outcomes = await asyncio.gather(*map(reserve, drafts), return_exceptions=True)
         for draft, outcome in zip(drafts, outcomes, strict=True):
-            if outcome is not None:
+            if outcome is None:
+                reserved.append(draft)
+            else:
                 self._tell(draft, outcome)
-        return [draft for draft in drafts if draft.reservation]
+        return reserved
 
     def _tell(self, draft: _Draft, error: BaseException | None = None) -> None:
         for waiter in draft.waiters:
@@ -557,29 +584,31 @@ class JobDesk:
 
     async def _work(self, work: _Work) -> None:
         """Work the job while this process has the right to, until it is closed."""
-        while (claim := await self._claimed(work.tag)) is not None:
+        while (claim := await self._claimed(work)) is not None:
             driving = asyncio.create_task(self._drive(work))
             holding = asyncio.create_task(self._hold(claim))
             try:
                 await asyncio.wait({driving, holding}, return_when=asyncio.FIRST_COMPLETED)
-                if driving.done():
-                    return driving.result()
+                if driving.done() and driving.result():
+                    return
             finally:
                 for task in (driving, holding):
                     task.cancel()
                 await asyncio.wait({driving, holding})
                 claim.release()
-        return None
+            if driving.done() and not driving.cancelled():
+                await self._clock.sleep(2 * OTHERS_POLL_S)  # whoever wants the job takes it now
 
-    async def _claimed(self, tag: str) -> Claim | None:
+    async def _claimed(self, work: _Work) -> Claim | None:
         """The right to work a job; ``None`` where another process has brought it to its end."""
         while True:
-            claim = self._store.claim(tag, self._clock.now())
+            claim = self._store.claim(work.tag, self._clock.now())
             if claim is not None:
                 return claim
-            job = self._store.job(tag)
+            job = self._store.job(work.tag)
             if job is None or job.stage is Stage.CLOSED:
                 return None
+            self._tell_delay(work)
             await self._clock.sleep(OTHERS_POLL_S)
 
     async def _hold(self, claim: Claim) -> None:
@@ -588,17 +617,25 @@ class JobDesk:
             while claim.renew(self._clock.now()):
                 await self._clock.sleep(LEASE_S / 3)
 
-    async def _drive(self, work: _Work) -> None:
+    async def _drive(self, work: _Work) -> bool:
+        """Bring the job to its end; false where another process may want to do it instead."""
         while (job := self._store.job(work.tag)) is not None:
+            is_too_late = self._are_all_late(work)
             move = next_move(
                 job,
                 self._clock.now(),
                 is_new=work.is_new,
                 is_seen=work.is_seen,
-                is_too_late=any(self._is_late(waiter.request) for waiter in work.waiters),
+                is_too_late=is_too_late,
             )
             if move is Move.REST:
-                return
+                return True
+            if move is Move.CANCEL and is_too_late and not work.is_offered:
+                work.is_offered = True
+                if self._sessions_elsewhere(work):
+                    return False
+            if not is_too_late:
+                self._tell_delay(work)
             gateway = self._gateway(job.route)
             if not work.is_handed_over:
                 await self._hand_over(work)
@@ -606,6 +643,27 @@ class JobDesk:
                 await self._make_or_search(move, work, job, gateway)
             except _MAY_PASS as error:
                 await self._pause(work, at_least_s=_asked_wait(error))
+        return True
+
+    def _are_all_late(self, work: _Work) -> bool:
+        """Whether nobody is left here who can wait for the job any longer."""
+        return bool(work.waiters) and all(self._is_late(one.request) for one in work.waiters)
+
+    def _sessions_elsewhere(self, work: _Work) -> list[str]:
+        """The sessions that the job is for as well, and that do not wait here."""
+        here = {waiter.request.session for waiter in work.waiters if waiter.request}
+        return [one for one in self._store.sessions(work.tag) if one not in here]
+
+    def _tell_delay(self, work: _Work) -> None:
+        """Say once that somebody waits longer than wanted, because others can wait."""
+        if work.is_delay_told or not any(self._is_late(one.request) for one in work.waiters):
+            return
+        work.is_delay_told = True
+        told = _(
+            "Batch job {job} is not stopped, since others wait for it; what is wanted by now waits "
+            "with them, because to buy it again would be to pay twice."
+        )
+        self._on_event(Warned(message=told.format(job=work.tag)))
 
     async def _make_or_search(self, move: Move, work: _Work, job: Job, gateway: JobGateway) -> None:
         try:
@@ -624,6 +682,7 @@ class JobDesk:
             case Move.CANCEL:
                 work.polls = 0
                 await self._stop(job, gateway)
+                self._tell_stopped(work)
             case Move.COLLECT:
                 await self._collect(job, gateway)
             case Move.WRITE_OFF:
@@ -631,7 +690,7 @@ class JobDesk:
             case Move.ABANDON:
                 await self._abandon(job)
             case _:
-                await self._settle(job)
+                await self._settle(job, gateway)
 
     async def _submit(self, work: _Work, job: Job, gateway: JobGateway) -> None:
         if not work.waiters:
@@ -749,6 +808,15 @@ class JobDesk:
             await gateway.cancel(one)
         self._store.cancelling(job.tag, self._clock.now())
 
+    def _tell_stopped(self, work: _Work) -> None:
+        others = ", ".join(self._sessions_elsewhere(work))
+        if others:
+            told = _(
+                "Batch job {job} is stopped, and was also for {sessions}: what it leaves "
+                "unanswered has to be asked again."
+            )
+            self._on_event(Warned(message=told.format(job=work.tag, sessions=others)))
+
     async def _collect(self, job: Job, gateway: JobGateway) -> None:
         results = [await gateway.results(one) for one in job.ids]
         matched = match(self._store.item_ids(job.tag), results)
@@ -763,8 +831,8 @@ class JobDesk:
 
     async def _waste(self, job: Job, outcome: ItemOutcome, number: int) -> None:
         item = self._store.item(outcome.id)
-        if self._books is not None and item is not None and outcome.response is not None:
-            call_id = f"{item.reservation}-again-{number}"
+        if item is not None and outcome.response is not None:
+            call_id = f"{item.reservation or item.id}-again-{number}"
             await self._books.waste(call_id, item.request, job.route, outcome.response)
 
     async def _write_off(self, tag: str, problem: str) -> None:
@@ -781,17 +849,29 @@ class JobDesk:
         ]
         await asyncio.to_thread(self._store.record, job.tag, given_up)
 
-    async def _settle(self, job: Job) -> None:
+    async def _settle(self, job: Job, gateway: JobGateway) -> None:
         for items in self._store.items(job.tag):
             unpaid = [item for item in items if not item.settled]
             priced = await asyncio.gather(*(self._priced(item, job.route) for item in unpaid))
             await asyncio.to_thread(self._store.settled, priced)
+        await self._tidy(job, gateway)
         self._store.closed(job.tag, self._clock.now())
+
+    async def _tidy(self, job: Job, gateway: JobGateway) -> None:
+        """Delete at the provider what is kept here by now, as far as it can be."""
+        for one in job.ids:
+            try:
+                await gateway.delete(one)
+            except JobUnknownError:
+                continue
+            except GatewayError as error:
+                told = _("What batch job {job} left at {provider} could not be deleted. {why}")
+                provider = job.route.backend.value
+                message = told.format(job=job.tag, provider=provider, why=error.message)
+                self._on_event(Warned(message=message))
 
     async def _priced(self, item: Item, route: Route) -> ItemOutcome:
         outcome = item.outcome or missing(item.id)
-        if self._books is None:
-            return outcome
         return await self._books.settle(item.reservation, item.request, route, outcome)
 
     async def _forget(self, job: Job) -> None:
@@ -801,16 +881,13 @@ class JobDesk:
         await asyncio.to_thread(self._store.discard, job.tag)
 
     async def _release(self, items: Sequence[Item]) -> None:
-        if self._books is not None:
-            await asyncio.gather(*(self._books.release(item.reservation) for item in items))
+        await asyncio.gather(*(self._books.release(item.reservation) for item in items))
 
     async def _hand_over(self, work: _Work) -> None:
         work.is_handed_over = True
-        if self._books is not None:
-            for items in self._store.items(work.tag):
-                await asyncio.gather(
-                    *(self._books.hand_over(item.reservation, work.tag) for item in items)
-                )
+        for items in self._store.items(work.tag):
+            handed = (self._books.hand_over(item.reservation, work.tag) for item in items)
+            await asyncio.gather(*handed)
 
     def _gateway(self, route: Route) -> JobGateway:
         gateway = self._jobs_of(route)
@@ -859,6 +936,18 @@ def _not_taken(route: Route) -> JobItemNotRunError:
     told = _("{provider} does not say that it takes the batch job, and does not have it.")
     return JobItemNotRunError(
         told.format(provider=route.backend.value), provider=route.backend.value
+    )
+
+
+def _still_open(job: str, error: GatewayError) -> RunStoppedError:
+    told = _("Batch job {job} is still open, and {provider} will not say how it stands. {why}")
+    hint = _(
+        "Until the job is over nothing of it is bought again. Put right what was refused, then "
+        "resume; or stop the job with `aigenflow batch cancel {job}`."
+    )
+    return RunStoppedError(
+        told.format(job=job, provider=error.provider or _("its provider"), why=error.message),
+        hint=" ".join(filter(None, (error.hint, hint.format(job=job)))),
     )
 
 

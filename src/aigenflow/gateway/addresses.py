@@ -6,18 +6,16 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from gettext import gettext as _
-from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from aigenflow.core.errors import AddressError
+from aigenflow.core.hosts import Address, is_loopback, literal_address, unwrapped
 
-Address: TypeAlias = IPv4Address | IPv6Address
 Resolve: TypeAlias = Callable[[str], Iterable[str]]
 """From a host name to its addresses as text; raises ``OSError`` where there are none."""
 
 _CGNAT = ipaddress.ip_network("100.64.0.0/10")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254")
@@ -79,43 +77,13 @@ def _host(parts: SplitResult) -> str:
 
 def _addresses(host: str, resolve: Resolve) -> tuple[Address, ...]:
     """Every address ``host`` stands for, unwrapped; empty where it cannot be resolved."""
-    literal = _literal(host)
+    literal = literal_address(host)
     if literal is not None:
-        return (_unwrapped(literal),)
+        return (unwrapped(literal),)
     try:
-        return tuple(_unwrapped(ipaddress.ip_address(text)) for text in resolve(host))
+        return tuple(unwrapped(ipaddress.ip_address(text)) for text in resolve(host))
     except (OSError, ValueError):
         return ()
-
-
-def _literal(host: str) -> Address | None:
-    """The address written in ``host``, also as C libraries read it: 127.1, 0x7f.1, 2130706433."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    try:
-        return IPv4Address(socket.inet_aton(host))
-    except OSError:
-        return None
-
-
-def _unwrapped(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one carries, where packets end up there."""
-    if isinstance(address, IPv4Address):
-        return address
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is written as this machine: ``localhost`` or a loopback address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    literal = _literal(host)
-    return literal is not None and _unwrapped(literal).is_loopback
 
 
 def _check_official(parts: SplitResult, host: str, addresses: tuple[Address, ...]) -> None:

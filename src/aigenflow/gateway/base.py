@@ -109,6 +109,13 @@ class JobGateway(Protocol):
         """Ask the provider to stop. A job that is over already stays as it is."""
         ...
 
+    async def delete(self, job: str) -> None:
+        """Delete what the job left at the provider: the files of its requests and its answers.
+
+        Nothing while it is not over. What is not there any more is no error.
+        """
+        ...
+
 
 def render_context(documents: tuple[ContextDocument, ...]) -> str:
     """The context as one text: each document between two markers that its text cannot forge.

@@ -167,6 +167,10 @@ def _build(
 ) -> GatewayError:
     hint = _hint(kind)
     if issubclass(kind, RateLimitedError | ServerFaultError):
+        if wait:
+            hint = _("It asks for a pause of {seconds} s: try again after that.").format(
+                seconds=math.ceil(wait)
+            )
         return kind(message, hint=hint, provider=provider, status=status, retry_after_s=wait)
     return kind(message, hint=hint, provider=provider, status=status)
 

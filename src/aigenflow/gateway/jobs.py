@@ -24,9 +24,9 @@ T = TypeVar("T")
 class ResilientJobs:
     """A :class:`~aigenflow.gateway.base.JobGateway` that asks again after what may pass.
 
-    ``submit`` goes through once. Everything else is tried as often as the policy says and then
-    raises the last error: nothing is lost by it, the caller asks again later. Waits longer than
-    the policy's are not waited for.
+    ``submit`` and ``delete`` go through once. Everything else is tried as often as the policy says
+    and then raises the last error: nothing is lost by it, the caller asks again later. Waits longer
+    than the policy's are not waited for.
     """
 
     def __init__(
@@ -73,6 +73,10 @@ class ResilientJobs:
             state = (await self.status(job)).state
             if not (state.is_over or state is JobState.CANCELLING):
                 raise
+
+    async def delete(self, job: str) -> None:
+        """Delete what the job left, tried exactly once: nobody waits for it."""
+        await self._once(lambda: self._inner.delete(job))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         retrying = AsyncRetrying(

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 from aigenflow.core.clock import Clock
 from aigenflow.core.config import AgentSettings, RetrySettings, Settings
+from aigenflow.core.hosts import is_loopback
 from aigenflow.core.models import AgentRequest, Backend, GatewayResponse, Route
 from aigenflow.gateway.adapters.offline import Composer, OfflineGateway
-from aigenflow.gateway.addresses import check_base_url, is_loopback
+from aigenflow.gateway.addresses import check_base_url
 from aigenflow.gateway.base import Gateway, JobGateway, OnText, Timeouts, ignore_text
 from aigenflow.gateway.jobs import ResilientJobs
 from aigenflow.gateway.limits import Limiter, Limits

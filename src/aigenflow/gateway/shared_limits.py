@@ -11,6 +11,7 @@ Both are taken in one statement, on the database's own clock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ from gettext import gettext as _
 from typing import TypeAlias
 
 from aigenflow.core.clock import Clock
-from aigenflow.core.db import DatabaseAwayError, PostgresDatabase, patiently
+from aigenflow.core.db import DatabaseAwayError, DatabaseError, PostgresDatabase, patiently
 from aigenflow.core.errors import RateLimitedError
 from aigenflow.gateway.limits import Limits, request_bucket
 
@@ -222,9 +223,16 @@ class SharedLimiter:
         self._is_known = True
 
     def _give_back(self, slot: int) -> None:
+        """Let others have a slot; where the database is away, as soon as the next is taken.
+
+        Nothing is raised: an answer that was paid for must not be lost by it.
+        """
         with self._lock:
             self._held.discard(slot)
-            self._free(slot)
+            try:
+                self._free(slot)
+            except DatabaseError:
+                self._is_known = False
 
     def _free(self, slot: int) -> None:
         self._database.query(
@@ -257,7 +265,8 @@ class SharedLimiter:
 
     def _run_errand(self, work: Callable[[], object]) -> None:
         async def run() -> None:
-            await asyncio.to_thread(work)
+            with contextlib.suppress(DatabaseError):  # nobody waits for it
+                await asyncio.to_thread(work)
 
         task = asyncio.get_running_loop().create_task(run())
         self._errands.add(task)

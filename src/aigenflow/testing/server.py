@@ -111,6 +111,11 @@ class WireServer:
         """The providers' requests so far, in the order of their arrival."""
         return tuple(self._requests)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files that the providers keep for batch jobs."""
+        return tuple(name for desk in self._desks.values() for name in desk.files)
+
     def use(self, script: WireScript | Mapping[str, Json] | None) -> None:
         """Go on with another script, its counters, caches and batch jobs at their start."""
         self._service.use(_checked(script))

@@ -12,28 +12,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
+from aigenflow.core.jobs import JobState
 from aigenflow.core.models import Backend, Json
 from aigenflow.testing.bill import BillLine
 from aigenflow.testing.wire_models import Rejection, dump
 from aigenflow.testing.wire_script import JobAction, JobEnd
-
-
-class Stage(StrEnum):
-    """Where a job stands, in neutral words."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-    ENDED = "ended"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-OVER = frozenset({Stage.ENDED, Stage.EXPIRED, Stage.CANCELLED, Stage.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +58,13 @@ class WireJob:
     reads: int = 0
     unavailable: int = 0
     cancelled: bool = False
-    stage: Stage = Stage.WAITING
+    state: JobState = JobState.WAITING
     results: tuple[ItemResult, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
-        return self.stage in OVER
+        return self.state.is_over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +129,16 @@ class JobDesk:
     ) -> None:
         self.backend = backend
         self.files: dict[str, bytes] = {}
+        self.titles: dict[str, str] = {}
         self._answerer = answerer
         self._bill = bill
         self._jobs: dict[str, WireJob] = {}
+        self._made = 0
 
     def make_id(self, prefix: str) -> str:
         """An id that has not been given before."""
-        number = len(self._jobs) + len(self.files)
+        self._made += 1
+        number = self._made
         digest = hashlib.sha256(f"{self.backend}|{prefix}|{number}".encode()).hexdigest()
         return prefix + digest[:24]
 
@@ -166,7 +154,7 @@ class JobDesk:
         tag: str = "",
         source: str = "",
         model: str = "",
-    ) -> tuple[WireJob, JobAction]:
+    ) -> WireJob:
         """Make a job. Raises ``Rejection`` where the script has it refused without one."""
         made = tuple(items)
         text = "\n".join(dump(item.body) for item in made)
@@ -187,13 +175,22 @@ class JobDesk:
             self._jobs[job.id] = job
         if action.create_status is not None:
             raise Rejection(action.create_status, "The job could not be made.")
-        return job, action
+        return job
 
     def newest_first(self, call: JobCall) -> list[WireJob]:
         """All jobs as they stand; a list is no look at any of them."""
         for job in self._jobs.values():
             self._advance(job, call)
         return list(reversed(self._jobs.values()))
+
+    def page_after(self, job_id: str, call: JobCall) -> tuple[list[WireJob], bool]:
+        """The jobs behind ``job_id``, or the newest if it is empty, and whether more follow."""
+        jobs = self.newest_first(call)
+        if job_id:
+            place = next((at for at, job in enumerate(jobs) if job.id == job_id), len(jobs))
+            jobs = jobs[place + 1 :]
+        size = self.page_size(int(call.query.get("limit", "20")))
+        return jobs[:size], len(jobs) > size
 
     def page_size(self, asked: int) -> int:
         """How many jobs a page of the list shows: never more than the script's jobs allow."""
@@ -212,6 +209,24 @@ class JobDesk:
         job.reads += 1
         return job
 
+    def delete_file(self, name: str) -> None:
+        """Delete a file. Raises ``Rejection`` where there is none, or the script says no."""
+        self._check_delete()
+        if self.files.pop(name, None) is None:
+            raise Rejection(404, f"No such File object: {name}")
+
+    def delete(self, job_id: str, call: JobCall) -> None:
+        """Delete a job that is over."""
+        self._check_delete()
+        if not self.look(job_id, call).is_over:
+            raise Rejection(400, "A batch can only be deleted when it has ended.")
+        del self._jobs[job_id]
+
+    def _check_delete(self) -> None:
+        for job in self._jobs.values():
+            if job.action.delete_status is not None:
+                raise Rejection(job.action.delete_status, "Nothing can be deleted.")
+
     def cancel(self, job_id: str, call: JobCall) -> WireJob:
         """Ask for a job to be stopped. A job that is over stays as it is."""
         job = self._jobs.get(job_id)
@@ -220,7 +235,7 @@ class JobDesk:
         self._advance(job, call)
         if not job.is_over:
             job.cancelled = True
-            job.stage = Stage.CANCELLING
+            job.state = JobState.CANCELLING
             job.reads = 0
         return job
 
@@ -230,21 +245,21 @@ class JobDesk:
             return
         if job.cancelled:
             if job.reads >= action.cancel_polls:
-                self._finish(job, Stage.CANCELLED, call)
+                self._finish(job, JobState.CANCELLED, call)
             return
         if job.reads >= action.polls and call.now - job.made >= action.seconds and not action.stuck:
-            self._finish(job, _STAGES[action.end], call)
+            self._finish(job, _STATES[action.end], call)
         elif job.reads > 0:
-            job.stage = Stage.RUNNING
+            job.state = JobState.RUNNING
 
-    def _finish(self, job: WireJob, stage: Stage, call: JobCall) -> None:
+    def _finish(self, job: WireJob, state: JobState, call: JobCall) -> None:
         """Make the results, each billed once, here and nowhere else."""
-        job.stage = stage
-        if stage is Stage.FAILED:
+        job.state = state
+        if state is JobState.FAILED:
             return
         done = job.action.done
         if done is None:
-            done = 1.0 if stage is Stage.ENDED else 0.0
+            done = 1.0 if state is JobState.ENDED else 0.0
         ran = round(done * len(job.items))
         results = []
         for index, item in enumerate(job.items):
@@ -259,11 +274,11 @@ class JobDesk:
         job.results = tuple(_disturbed(results, job.action))
 
 
-_STAGES = {
-    JobEnd.ENDED: Stage.ENDED,
-    JobEnd.EXPIRED: Stage.EXPIRED,
-    JobEnd.CANCELLED: Stage.CANCELLED,
-    JobEnd.FAILED: Stage.FAILED,
+_STATES = {
+    JobEnd.ENDED: JobState.ENDED,
+    JobEnd.EXPIRED: JobState.EXPIRED,
+    JobEnd.CANCELLED: JobState.CANCELLED,
+    JobEnd.FAILED: JobState.FAILED,
 }
 
 

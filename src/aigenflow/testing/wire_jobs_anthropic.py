@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aigenflow.core.jobs import JobState
 from aigenflow.core.models import Json
 from aigenflow.testing.wire_jobs import (
     Item,
@@ -14,7 +15,6 @@ from aigenflow.testing.wire_jobs import (
     JobCall,
     JobDesk,
     JobReply,
-    Stage,
     WireJob,
     json_reply,
     result_lines,
@@ -22,7 +22,7 @@ from aigenflow.testing.wire_jobs import (
 from aigenflow.testing.wire_models import Rejection, first_problem
 
 PATH = "messages/batches"
-_NOT_RUN = {Stage.EXPIRED: "expired", Stage.CANCELLED: "canceled"}
+_NOT_RUN = {JobState.EXPIRED: "expired", JobState.CANCELLED: "canceled"}
 
 
 class _Request(BaseModel):
@@ -44,12 +44,15 @@ class AnthropicJobForm:
         job_id, _slash, verb = rest.partition("/")
         match call.method, job_id, verb:
             case "POST", "", "":
-                job, _action = desk.create(call, "msgbatch_", _items(call))
+                job = desk.create(call, "msgbatch_", _items(call))
                 return json_reply(_shown(job, call), job=job)
             case "GET", "", "":
                 return json_reply(_list(call, desk))
             case "GET", _, "":
                 return json_reply(_shown(desk.look(job_id, call), call))
+            case "DELETE", _, "":
+                desk.delete(job_id, call)
+                return json_reply({"id": job_id, "type": "message_batch_deleted"})
             case "POST", _, "cancel":
                 return json_reply(_shown(desk.cancel(job_id, call), call))
             case "GET", _, "results":
@@ -70,16 +73,10 @@ def _items(call: JobCall) -> list[Item]:
 
 
 def _list(call: JobCall, desk: JobDesk) -> dict[str, Json]:
-    jobs = desk.newest_first(call)
-    after = call.query.get("after_id")
-    if after:
-        place = next((at for at, job in enumerate(jobs) if job.id == after), len(jobs))
-        jobs = jobs[place + 1 :]
-    size = desk.page_size(int(call.query.get("limit", "20")))
-    page = jobs[:size]
+    page, has_more = desk.page_after(call.query.get("after_id", ""), call)
     return {
         "data": [_shown(job, call) for job in page],
-        "has_more": len(jobs) > size,
+        "has_more": has_more,
         "first_id": page[0].id if page else None,
         "last_id": page[-1].id if page else None,
     }
@@ -107,7 +104,7 @@ def _shown(job: WireJob, call: JobCall) -> dict[str, Json]:
 def _status(job: WireJob) -> str:
     if job.is_over:
         return "ended"
-    return "canceling" if job.stage is Stage.CANCELLING else "in_progress"
+    return "canceling" if job.state is JobState.CANCELLING else "in_progress"
 
 
 def _counts(job: WireJob) -> dict[str, int]:
@@ -123,7 +120,7 @@ def _counts(job: WireJob) -> dict[str, int]:
 
 def _kind(job: WireJob, result: ItemResult) -> str:
     if result.status is None:
-        return _NOT_RUN.get(job.stage, "expired")
+        return _NOT_RUN.get(job.state, "expired")
     return "succeeded" if result.status == 200 else "errored"
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from aigenflow.core.jobs import JobState
 from aigenflow.core.models import Json
 from aigenflow.testing.wire_jobs import (
     Item,
@@ -15,7 +16,6 @@ from aigenflow.testing.wire_jobs import (
     JobCall,
     JobDesk,
     JobReply,
-    Stage,
     WireJob,
     json_reply,
     result_lines,
@@ -23,15 +23,16 @@ from aigenflow.testing.wire_jobs import (
 from aigenflow.testing.wire_models import Rejection, dump, first_problem
 
 CREATE = ":batchGenerateContent"
+_LONGEST_DELETED_ID = 40
 _UPLOAD = re.compile(r"upload/v\d+(?:beta)?/files\Z")
 _STATE = {
-    Stage.WAITING: "BATCH_STATE_PENDING",
-    Stage.RUNNING: "BATCH_STATE_RUNNING",
-    Stage.CANCELLING: "BATCH_STATE_RUNNING",
-    Stage.ENDED: "BATCH_STATE_SUCCEEDED",
-    Stage.EXPIRED: "BATCH_STATE_EXPIRED",
-    Stage.CANCELLED: "BATCH_STATE_CANCELLED",
-    Stage.FAILED: "BATCH_STATE_FAILED",
+    JobState.WAITING: "BATCH_STATE_PENDING",
+    JobState.RUNNING: "BATCH_STATE_RUNNING",
+    JobState.CANCELLING: "BATCH_STATE_RUNNING",
+    JobState.ENDED: "BATCH_STATE_SUCCEEDED",
+    JobState.EXPIRED: "BATCH_STATE_EXPIRED",
+    JobState.CANCELLED: "BATCH_STATE_CANCELLED",
+    JobState.FAILED: "BATCH_STATE_FAILED",
 }
 
 
@@ -84,6 +85,14 @@ class GeminiJobForm:
                 return _create(call, desk, name.removeprefix("models/"))
             case "GET", "download":
                 return _content(desk, name)
+            case "GET", "" if name == "files":
+                return json_reply(_files(call, desk))
+            case "DELETE", "" if name.startswith("files/"):
+                _delete_file(name, desk)
+                return json_reply({})
+            case "DELETE", "" if name.startswith("batches/"):
+                desk.delete(name, call)
+                return json_reply({})
             case "GET", "" if name == "batches":
                 return json_reply(_list(call, desk))
             case "GET", "" if name.startswith("batches/"):
@@ -98,17 +107,46 @@ def _upload(call: JobCall, desk: JobDesk) -> JobReply:
     """Both steps of a resumable upload: where to, and what."""
     if call.headers.get("x-goog-upload-command") == "start":
         name = desk.make_id("upload-")
-        desk.add_file(name, b"")
+        desk.add_file(name, _title(call).encode())
         target = f"{call.origin}/{call.path}?upload_id={name}"
         headers = {"X-Goog-Upload-URL": target, "X-Goog-Upload-Status": "active"}
         return JobReply(data=b"{}", headers=headers)
-    if call.query.get("upload_id") not in desk.files:
+    title = desk.files.pop(call.query.get("upload_id", ""), None)
+    if title is None:
         raise Rejection(404, "Requested entity was not found.")
     name = desk.make_id("files/")
     desk.add_file(name, call.raw)
+    desk.titles[name] = title.decode()
     file = {"name": name, "mimeType": "application/jsonl", "sizeBytes": str(len(call.raw))}
     body = dump({"file": file}).encode()
     return JobReply(data=body, headers={"X-Goog-Upload-Status": "final"})
+
+
+def _title(call: JobCall) -> str:
+    file = call.body.get("file")
+    if not isinstance(file, dict):
+        return ""
+    return str(file.get("displayName") or file.get("display_name") or "")  # the SDK's way
+
+
+def _files(call: JobCall, desk: JobDesk) -> dict[str, Json]:
+    start = int(call.query.get("pageToken", "0"))
+    size = desk.page_size(int(call.query.get("pageSize", "10")))
+    names = [name for name in desk.titles if name in desk.files]
+    page: list[Json] = [
+        {"name": name, "displayName": desk.titles[name]} for name in names[start : start + size]
+    ]
+    listed: dict[str, Json] = {"files": page} if page else {}
+    if len(names) > start + size:
+        listed["nextPageToken"] = str(start + size)
+    return listed
+
+
+def _delete_file(name: str, desk: JobDesk) -> None:
+    if len(name.removeprefix("files/")) > _LONGEST_DELETED_ID:
+        problem = "DeleteFileRequest.name: File ID (name excluding 'files/') cannot be more than"
+        raise Rejection(400, f"* {problem} {_LONGEST_DELETED_ID} characters.")
+    desk.delete_file(name)
 
 
 def _content(desk: JobDesk, name: str) -> JobReply:
@@ -125,9 +163,7 @@ def _create(call: JobCall, desk: JobDesk, model: str) -> JobReply:
         place, _kind, problem = first_problem(error)
         raise Rejection(400, f"Invalid value at '{place}': {problem}") from error
     source = batch.input_config.file_name or ""
-    job, _action = desk.create(
-        call, "batches/", items, tag=batch.display_name, source=source, model=model
-    )
+    job = desk.create(call, "batches/", items, tag=batch.display_name, source=source, model=model)
     return json_reply(_shown(job, desk), job=job)
 
 
@@ -166,7 +202,7 @@ def _shown(job: WireJob, desk: JobDesk) -> dict[str, Json]:
         "@type": kind,
         "model": f"models/{job.model}",
         "displayName": job.tag,
-        "state": _STATE[job.stage],
+        "state": _STATE[job.state],
         "createTime": job.created.isoformat().replace("+00:00", "Z"),
         "updateTime": job.created.isoformat().replace("+00:00", "Z"),
         "name": job.id,
@@ -176,8 +212,8 @@ def _shown(job: WireJob, desk: JobDesk) -> dict[str, Json]:
     if not job.is_over:
         return operation
     operation["done"] = True
-    if job.stage in (Stage.FAILED, Stage.CANCELLED) and not _ran(job):
-        code = 3 if job.stage is Stage.FAILED else 1
+    if job.state in (JobState.FAILED, JobState.CANCELLED) and not _ran(job):
+        code = 3 if job.state is JobState.FAILED else 1
         operation["error"] = {"code": code, "message": "The job has failed."}
     elif _ran(job):
         about["output"] = operation["response"] = _output(job, desk)
@@ -204,7 +240,7 @@ def _output(job: WireJob, desk: JobDesk) -> dict[str, Json]:
         answers = [_line(result) for result in _ran(job)]
         return {"inlinedResponses": {"inlinedResponses": answers}}
     if "output" not in job.files:
-        job.files["output"] = desk.make_id("files/batch-")
+        job.files["output"] = desk.make_id("files/batch-") + 12 * "0"  # 42, as the service's
         if not job.action.gone:
             lines = result_lines(job, lambda one: {"key": one.id} | _line(one), _ran(job))
             desk.add_file(job.files["output"], lines)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aigenflow.core.jobs import JobState
 from aigenflow.core.models import Json
 from aigenflow.testing.wire_jobs import (
     Item,
@@ -15,7 +16,6 @@ from aigenflow.testing.wire_jobs import (
     JobCall,
     JobDesk,
     JobReply,
-    Stage,
     WireJob,
     json_reply,
     result_lines,
@@ -24,17 +24,17 @@ from aigenflow.testing.wire_models import Rejection, first_problem
 
 PATHS = ("files", "batches")
 _STATUS = {
-    Stage.WAITING: "validating",
-    Stage.RUNNING: "in_progress",
-    Stage.CANCELLING: "cancelling",
-    Stage.ENDED: "completed",
-    Stage.EXPIRED: "expired",
-    Stage.CANCELLED: "cancelled",
-    Stage.FAILED: "failed",
+    JobState.WAITING: "validating",
+    JobState.RUNNING: "in_progress",
+    JobState.CANCELLING: "cancelling",
+    JobState.ENDED: "completed",
+    JobState.EXPIRED: "expired",
+    JobState.CANCELLED: "cancelled",
+    JobState.FAILED: "failed",
 }
 _NOT_RUN = {
-    Stage.EXPIRED: ("batch_expired", "The batch expired before this request could run."),
-    Stage.CANCELLED: ("batch_cancelled", "The batch was cancelled before this request ran."),
+    JobState.EXPIRED: ("batch_expired", "The batch expired before this request could run."),
+    JobState.CANCELLED: ("batch_cancelled", "The batch was cancelled before this request ran."),
 }
 
 
@@ -66,6 +66,9 @@ class OpenAIJobForm:
                 return json_reply(_upload(call, desk))
             case "files", "GET", _, "content":
                 return _content(desk, name)
+            case "files", "DELETE", _, "":
+                desk.delete_file(name)
+                return json_reply({"id": name, "object": "file", "deleted": True})
             case "batches", "POST", "", "":
                 return _create(call, desk)
             case "batches", "GET", "", "":
@@ -124,7 +127,7 @@ def _create(call: JobCall, desk: JobDesk) -> JobReply:
         raise Rejection(404, f"No such File object: {wanted.input_file_id}")
     tag = json.dumps(wanted.metadata)
     items = _items(desk.files[wanted.input_file_id])
-    job, _action = desk.create(call, "batch_", items, tag=tag, source=wanted.input_file_id)
+    job = desk.create(call, "batch_", items, tag=tag, source=wanted.input_file_id)
     return json_reply(_shown(job, desk), job=job)
 
 
@@ -145,32 +148,26 @@ def _items(data: bytes) -> list[Item]:
 def _cancelled(name: str, call: JobCall, desk: JobDesk) -> WireJob:
     job = desk.cancel(name, call)
     if job.is_over:
-        raise Rejection(409, f"Cannot cancel a batch with status '{_STATUS[job.stage]}'.")
+        raise Rejection(409, f"Cannot cancel a batch with status '{_STATUS[job.state]}'.")
     return job
 
 
 def _list(call: JobCall, desk: JobDesk) -> dict[str, Json]:
-    jobs = desk.newest_first(call)
-    after = call.query.get("after")
-    if after:
-        place = next((at for at, job in enumerate(jobs) if job.id == after), len(jobs))
-        jobs = jobs[place + 1 :]
-    size = desk.page_size(int(call.query.get("limit", "20")))
-    page = jobs[:size]
+    page, has_more = desk.page_after(call.query.get("after", ""), call)
     return {
         "object": "list",
         "data": [_shown(job, desk) for job in page],
         "first_id": page[0].id if page else None,
         "last_id": page[-1].id if page else None,
-        "has_more": len(jobs) > size,
+        "has_more": has_more,
     }
 
 
 def _shown(job: WireJob, desk: JobDesk) -> dict[str, Json]:
-    if job.is_over and not job.files and job.stage is not Stage.FAILED:
+    if job.is_over and not job.files and job.state is not JobState.FAILED:
         _write_files(job, desk)
     done = sum(result.status == 200 for result in job.results)
-    failed = job.stage is Stage.FAILED
+    failed = job.state is JobState.FAILED
     problem = {"code": "invalid_request", "message": "The input file is not valid.", "line": 1}
     created = int(job.created.timestamp())
     return {
@@ -181,7 +178,7 @@ def _shown(job: WireJob, desk: JobDesk) -> dict[str, Json]:
         "errors": {"object": "list", "data": [problem]} if failed else None,
         "input_file_id": job.source,
         "completion_window": "24h",
-        "status": _STATUS[job.stage],
+        "status": _STATUS[job.state],
         "output_file_id": job.files.get("output"),
         "error_file_id": job.files.get("error"),
         "created_at": created,
@@ -213,7 +210,7 @@ def _write_files(job: WireJob, desk: JobDesk) -> None:
 def _line(job: WireJob, result: ItemResult) -> dict[str, Json]:
     line: dict[str, Json] = {"id": f"batch_req_{result.id}", "custom_id": result.id}
     if result.status is None:
-        code, message = _NOT_RUN.get(job.stage, _NOT_RUN[Stage.EXPIRED])
+        code, message = _NOT_RUN.get(job.state, _NOT_RUN[JobState.EXPIRED])
         return line | {"response": None, "error": {"code": code, "message": message}}
     answer = {"status_code": result.status, "request_id": f"req_{result.id}", "body": result.body}
     return line | {"response": answer, "error": None}

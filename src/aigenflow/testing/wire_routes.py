@@ -95,7 +95,7 @@ def find_target(
 ) -> Target | None:
     """The provider and what is asked of it, ``None`` where nothing is served."""
     jobs = _jobs_backend(address, headers)
-    if jobs is not None and method in ("GET", "POST"):
+    if jobs is not None and method in ("GET", "POST", "DELETE"):
         return Target(backend=jobs, endpoint=Endpoint.JOBS)
     if method == "GET":
         return _reading(address, headers)

@@ -237,7 +237,7 @@ class JobAction(_Strict):
     ``unknown`` id; ``gone``: kept no longer. ``results_url`` is what Anthropic names instead of
     its own. The first ``unavailable`` looks are a 503. ``lost``: the answer to the create does
     not arrive; ``create_status`` refuses it, without a job unless it is lost as well.
-    ``page_size`` shortens the pages of the list.
+    ``page_size`` shortens the pages of the list. ``delete_status`` refuses to delete anything.
     """
 
     polls: Annotated[int, Field(ge=0)] = 1
@@ -257,6 +257,7 @@ class JobAction(_Strict):
     lost: bool = False
     create_status: Annotated[int, Field(ge=400, le=599)] | None = None
     page_size: Annotated[int, Field(ge=1)] | None = None
+    delete_status: Annotated[int, Field(ge=400, le=599)] | None = None
 
 
 class JobMatch(_Strict):

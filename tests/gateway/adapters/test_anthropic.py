@@ -315,11 +315,14 @@ class TestParse:
         }
         assert parse(message(text("hi"), usage=usage)).cache_write_tokens == 10
 
-    def test_usage_missing(self) -> None:
-        """No counts are not zero tokens."""
-        answer = parse(message(text("hi"), usage=None))
+    @pytest.mark.parametrize(
+        "usage", [None, {}, {"input_tokens": 9}, {"input_tokens": 9, "output_tokens": None}]
+    )
+    def test_usage_missing(self, usage: Json) -> None:
+        """A count that is missing is not zero tokens."""
+        answer = parse(message(text("hi"), usage=usage))
         assert not answer.usage_reported
-        assert answer.tokens_used == 0
+        assert answer.output_tokens == 0
 
     def test_thinking_is_not_content(self) -> None:
         """Neither thinking nor search blocks get into the text."""
@@ -580,6 +583,14 @@ class TestContract(GatewayContract):
         first, second = (seen.json["messages"] for seen in server.seen)
         assert second == [*first, {"role": "assistant", "content": paused["content"]}]
 
+    async def test_a_turn_without_counts(self, server: LocalServer, gateway: Gateway) -> None:
+        """The sum of some turns is not the count of all."""
+        paused = message(text("one "), stop_reason="pause_turn")
+        server.script = [json_reply(paused), json_reply(message(text("two"), usage=None))]
+        answer = await gateway.send(self.request(), self.route())
+        assert answer.content == "one two"
+        assert not answer.usage_reported
+
     async def test_a_turn_that_never_ends(self, server: LocalServer, gateway: Gateway) -> None:
         """After three continuations the answer is returned as paused, with all it cost."""
         server.script = [json_reply(message(text("a"), SEARCH, stop="pause_turn"))]
@@ -641,13 +652,17 @@ class TestContract(GatewayContract):
         server.script = [Reply(headers={"content-type": "application/json"}, body=body)]
         assert isinstance(await self.fault(gateway), MalformedAnswerError)
 
-    async def test_a_key_of_any_shape_is_kept_out_of_errors(self, server: LocalServer) -> None:
-        """The key is not quoted, also where it does not look like one."""
-        gateway = AnthropicGateway(api_key="plainword12345", base_url=server.url)
+    @pytest.mark.parametrize("key", ["plainword12345", "  plainword12345\n"])
+    async def test_a_key_of_any_shape_is_kept_out_of_errors(
+        self, server: LocalServer, key: str
+    ) -> None:
+        """The key is not quoted, also where it does not look like one or was copied badly."""
+        gateway = AnthropicGateway(api_key=key, base_url=server.url)
         event = {"type": "error", "error": {"type": "api_error", "message": "plainword12345"}}
         server.script = [sse_reply(sse(("error", event)))]
         error = await self.fault(gateway, STREAMED)
         await gateway.aclose()
+        assert isinstance(error, ServerFaultError)
         assert "plainword" not in error.message
 
     async def test_pings_alone(self, server: LocalServer) -> None:

@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from aigenflow.core.clock import SystemClock
-from aigenflow.core.errors import GatewayError, RejectedError
+from aigenflow.core.errors import (
+    AuthenticationError,
+    GatewayError,
+    JobItemNotRunError,
+    RateLimitedError,
+    RejectedError,
+    ServerFaultError,
+)
 from aigenflow.core.jobs import JobState
 from aigenflow.core.models import AgentType, Backend, Json
 from aigenflow.gateway.adapters.gemini import GeminiGateway
@@ -120,6 +127,34 @@ class TestGeminiJobs(JobGatewayContract):
         assert outcomes[0].response is not None
         assert outcomes[0].response.content == "yes"
         assert isinstance(outcomes[1].error, RejectedError)
+
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [
+            (1, JobItemNotRunError),
+            (2, ServerFaultError),
+            (3, RejectedError),
+            (8, RateLimitedError),
+            (9, RejectedError),
+            (11, RejectedError),
+            (14, ServerFaultError),
+            (16, AuthenticationError),
+            (400, RejectedError),
+            (429, RateLimitedError),
+        ],
+    )
+    async def test_codes_of_an_item(self, code: int, kind: type[GatewayError]) -> None:
+        """The error of an item is told by the code: what will not pass is not asked for again."""
+        answer = {"error": {"code": code, "message": "no"}, "metadata": {"key": "item-0"}}
+        whole = operation(
+            "BATCH_STATE_SUCCEEDED", response={"inlinedResponses": {"inlinedResponses": [answer]}}
+        )
+        async with local_server() as server:
+            server.script = [json_reply(whole)]
+            connection = self.connect(server.url, Timeouts())
+            (outcome,) = await self.make(connection).results("batches/1")
+            await connection.aclose()
+        assert type(outcome.error) is kind
 
     async def test_an_upload_address_elsewhere(self) -> None:
         """The file goes to our own address, whatever host the first answer names."""

@@ -19,16 +19,30 @@ from aigenflow.core.errors import (
     GatewayError,
     MalformedAnswerError,
     RejectedError,
+    ServerFaultError,
     StalledError,
 )
-from aigenflow.gateway.adapters._openai_errors import Call, foreign, rules, translate
+from aigenflow.gateway.adapters._faults import translate
+from aigenflow.gateway.adapters._openai_errors import fault_table, status_error
 
-CALL = Call(provider="openai", now=datetime(2026, 11, 22, tzinfo=UTC), secret="sk-CANARY-1")
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 REQUEST = httpx2.Request("POST", "https://api.openai.com/v1/responses")
 
 
 # The end of a body inside aiohttp, and WebSockets, which no call here opens.
 NEVER_RAISED_TO_US = aiohttp.EofStream | aiohttp.WebSocketError | aiohttp.WSMessageTypeError
+
+
+def foreign() -> tuple[type[Exception], ...]:
+    """Every class the table knows."""
+    return tuple(kind for kind, _fault in fault_table())
+
+
+def ours_for(error: Exception) -> GatewayError:
+    def read(status: Exception) -> GatewayError:
+        return status_error(status, provider="openai", now=NOW, secret="sk-CANARY-1")
+
+    return translate(error, fault_table(), read, provider="openai")
 
 
 def exceptions_of(module: ModuleType) -> list[type[Exception]]:
@@ -42,7 +56,7 @@ def exceptions_of(module: ModuleType) -> list[type[Exception]]:
 
 @pytest.mark.parametrize("module", [openai, httpx2, aiohttp, openai._exceptions])
 def test_every_class_is_known(module: ModuleType) -> None:
-    """No exception that the SDK, httpx2 or aiohttp export escapes the ``except`` clause."""
+    """No exception that the SDK, httpx2 or aiohttp export escapes the table."""
     known = foreign()
     kinds = exceptions_of(module)
     assert kinds
@@ -60,8 +74,8 @@ def test_every_subclass_is_known() -> None:
 
 
 def test_no_rule_hides_behind_another() -> None:
-    """No class stands below one of its bases, where its rule would never be reached."""
-    kinds = [kind for kind, _rule in rules()]
+    """No class stands below one of its bases, where its row would never be reached."""
+    kinds = foreign()
     for place, kind in enumerate(kinds):
         assert not any(issubclass(kind, above) for above in kinds[:place])
 
@@ -100,8 +114,28 @@ CONNECTION_KEY = aiohttp.client_reqrep.ConnectionKey(
             False,
         ),
         (
-            caused(openai.APIConnectionError(request=REQUEST), ssl.SSLError("bad")),
+            caused(
+                openai.APIConnectionError(request=REQUEST),
+                httpx2.ConnectError("x"),
+                aiohttp.ClientConnectorSSLError(CONNECTION_KEY, ssl.SSLError("bad")),
+            ),
             ConnectionFailedError,
+            False,
+        ),
+        (
+            # Broken encryption of an answer, not of the greeting: the request had gone out.
+            caused(
+                openai.APIConnectionError(request=REQUEST),
+                httpx2.ConnectTimeout("x"),
+                aiohttp.ClientOSError("x"),
+                ssl.SSLError("bad record"),
+            ),
+            ConnectionFailedError,
+            True,
+        ),
+        (
+            caused(openai.APIConnectionError(request=REQUEST), httpx2.UnsupportedProtocol("x")),
+            RejectedError,
             False,
         ),
         (
@@ -134,7 +168,7 @@ CONNECTION_KEY = aiohttp.client_reqrep.ConnectionKey(
 )
 def test_meaning(error: Exception, kind: type[GatewayError], billed: bool) -> None:
     """What a fault means follows from its innermost cause, and so does who pays."""
-    ours = translate(error, CALL)
+    ours = ours_for(error)
     assert type(ours) is kind
     assert ours.possibly_billed is billed
     assert ours.provider == "openai"
@@ -143,7 +177,7 @@ def test_meaning(error: Exception, kind: type[GatewayError], billed: bool) -> No
 def test_words_of_others_are_not_quoted() -> None:
     """A foreign message, which may hold prompt or key, is not part of ours."""
     for kind in (ValueError, aiohttp.ClientPayloadError, openai.OpenAIError):
-        error = translate(kind("sk-CANARY-1 and the prompt"), CALL)
+        error = ours_for(kind("sk-CANARY-1 and the prompt"))
         assert "CANARY" not in error.message + error.hint
         assert "prompt" not in error.message
 
@@ -151,8 +185,29 @@ def test_words_of_others_are_not_quoted() -> None:
 def test_unknown_errors_are_not_swallowed() -> None:
     """A fault of our own is not called one of the provider."""
     assert not issubclass(KeyError, foreign())
-    with pytest.raises(TypeError):
-        translate(KeyError("x"), CALL)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (aiohttp.ConnectionTimeoutError(), "did not answer in time"),
+        (aiohttp.ClientConnectorDNSError(CONNECTION_KEY, OSError(-2, "x")), "cannot be resolved"),
+        (aiohttp.ClientConnectorSSLError(CONNECTION_KEY, ssl.SSLError("x")), "TLS"),
+        (aiohttp.ClientConnectorError(CONNECTION_KEY, OSError(111, "x")), "was refused"),
+    ],
+)
+def test_why_nobody_was_reached(error: Exception, why: str) -> None:
+    """The message says in plain words what stood in the way."""
+    assert why in ours_for(caused(openai.APIConnectionError(request=REQUEST), error)).message
+
+
+def test_an_error_inside_a_stream() -> None:
+    """An event that the SDK raises is read for what it names, without the key it may quote."""
+    body = {"type": "overloaded_error", "message": "Overloaded: sk-CANARY-1"}
+    error = ours_for(openai.APIError("x", request=REQUEST, body=body))
+    assert isinstance(error, ServerFaultError)
+    assert error.possibly_billed
+    assert "CANARY" not in error.message
 
 
 def test_adapters_import_no_sdk() -> None:

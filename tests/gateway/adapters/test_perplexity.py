@@ -160,6 +160,15 @@ class TestParse:
         """Without counts of tool calls, each list of results is a search."""
         assert parse(response(found(), found(result("a")), text("ok"))).search_calls == 2
 
+    def test_a_failed_answer_costs_what_the_provider_says(self) -> None:
+        """Fees of searches are charged also where no answer came of them."""
+        whole = response(found(result("a")), status="failed", error={"code": "server_error"})
+        with pytest.raises(ServerFaultError) as caught:
+            parse(whole)
+        assert caught.value.response is not None
+        assert caught.value.response.reported_cost == Decimal("0.0052575")
+        assert caught.value.response.search_calls == 1
+
 
 class TestPerplexityGateway(GatewayContract):
     backend = Backend.PERPLEXITY

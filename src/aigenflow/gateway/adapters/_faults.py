@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from gettext import gettext as _
@@ -20,7 +20,7 @@ from aigenflow.core.errors import (
     RejectedError,
     StalledError,
 )
-from aigenflow.gateway.addresses import is_loopback
+from aigenflow.core.hosts import is_loopback
 
 _TIER = re.compile(r"service[_ ]?tier|\bflex\b", re.IGNORECASE)
 
@@ -89,20 +89,19 @@ def translate(
 ) -> GatewayError:
     """The error of our tree for one of the exceptions of ``table``."""
     fault = fault_of(error, table)
-    if fault is Fault.STATUS:
-        return status_error(error)
-    return _connection_error(fault, type(_first_cause(error)).__name__, provider=provider)
+    return status_error(error) if fault is Fault.STATUS else _fault_error(fault, error, provider)
 
 
 def fault_of(error: Exception, table: FaultTable) -> Fault:
-    """What ``error`` stands for. A cause that says "never sent" outweighs its wrapper."""
-    faults = []
-    link: BaseException | None = error
-    while link is not None:
+    """What ``error`` stands for: its innermost cause tells, because what wraps it guesses.
+
+    A cause that says "never sent" outweighs all others.
+    """
+    faults: list[Fault] = []
+    for link in _causes(error):
         faults += [fault for kind, fault in table if isinstance(link, kind)][:1]
-        link = link.__cause__
     unsent = (fault for fault in faults if fault in {Fault.UNREACHED, Fault.UNSENT})
-    return next(unsent, faults[0])
+    return next(unsent, faults[-1])
 
 
 def broken_off(provider: str) -> ConnectionFailedError:
@@ -148,12 +147,11 @@ def ended_early(provider: str, *, began: bool) -> GatewayError:
     return broken_off(provider) if began else malformed(provider, _("it is empty"))
 
 
-def checked_key(api_key: str | None, *, provider: str) -> str:
-    """``api_key`` if it can travel in a header. Raises ``AuthenticationError``.
+def checked_key(key: str, *, provider: str) -> str:
+    """``key`` if it can travel in a header. Raises ``AuthenticationError``.
 
     An SDK that is given no key looks for one in the environment, so it is always given one.
     """
-    key = (api_key or "").strip()
     if key and key.isascii() and key.isprintable():
         return key
     message = _("There is no usable key for {provider}.").format(provider=provider)
@@ -170,12 +168,12 @@ def may_use_proxy(base_url: str) -> bool:
     return address.scheme == "https" and not is_loopback(address.hostname or "")
 
 
-def _connection_error(fault: Fault, reason: str, *, provider: str) -> GatewayError:
+def _fault_error(fault: Fault, error: Exception, provider: str) -> GatewayError:
     match fault:
         case Fault.UNREACHED:
-            message = _("{provider} cannot be reached ({reason}).")
+            message = _("{provider} cannot be reached: {reason}.")
             return ConnectionFailedError(
-                message.format(provider=provider, reason=reason),
+                message.format(provider=provider, reason=_why_unreached(error)),
                 hint=_(
                     "Look at the network and at `base_url` of this agent, see `aigenflow check`."
                 ),
@@ -191,16 +189,33 @@ def _connection_error(fault: Fault, reason: str, *, provider: str) -> GatewayErr
         case Fault.CUT:
             return broken_off(provider)
         case Fault.MALFORMED:
-            return malformed(provider, reason)
+            return malformed(provider, _("it cannot be decoded"))
     message = _("The request to {provider} could not be sent ({kind}).")
+    *_wrappers, cause = _causes(error)
     return RejectedError(
-        message.format(provider=provider, kind=reason),
+        message.format(provider=provider, kind=type(cause).__name__),
         hint=_("Look for broken characters in the brief, and at `base_url` of this agent."),
         provider=provider,
     )
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _why_unreached(error: Exception) -> str:
+    """In words that quote nothing. aiohttp carries the calls of all SDKs."""
+    import aiohttp
+
+    reasons = (
+        (TimeoutError, _("it did not answer in time")),
+        (aiohttp.ClientConnectorDNSError, _("its name cannot be resolved")),
+        (aiohttp.ClientSSLError, _("no secure connection (TLS)")),
+    )
+    causes = tuple(_causes(error))
+    met = (why for kind, why in reasons if any(isinstance(cause, kind) for cause in causes))
+    return next(met, _("the connection was refused"))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """``error``, its cause, and so on to the innermost."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__

@@ -9,14 +9,24 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from gettext import gettext as _
-from typing import Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
+from aigenflow.core.clock import Clock
 from aigenflow.core.errors import (
     GatewayError,
     JobItemNotRunError,
@@ -25,7 +35,7 @@ from aigenflow.core.errors import (
     ModelNotFoundError,
     TooLargeError,
 )
-from aigenflow.core.jobs import ItemOutcome, JobItem, JobState
+from aigenflow.core.jobs import ItemOutcome, JobItem, JobState, JobStatus
 from aigenflow.core.models import GatewayResponse, Json, ServedFrom
 from aigenflow.gateway.adapters._answers import read_object
 from aigenflow.gateway.adapters._faults import malformed
@@ -63,6 +73,9 @@ class Uploading(Connection, Protocol):
         ...
 
 
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One line of results: whose it is, and how to read it. ``read`` raises ``GatewayError``."""
@@ -71,19 +84,73 @@ class Result:
     read: Callable[[], GatewayResponse]
 
 
-def checked(
-    items: Sequence[JobItem], *, size_bytes: int, most_items: int, most_bytes: int, provider: str
-) -> None:
-    """Raise ``TooLargeError`` for more than one job takes."""
-    if len(items) <= most_items and size_bytes <= most_bytes:
-        return
-    message = _("{items} requests of {size} bytes are more than one batch job of {provider} takes.")
-    hint = _("At most {items} requests and {size} bytes fit: make more jobs of them.")
-    raise TooLargeError(
-        message.format(items=len(items), size=size_bytes, provider=provider),
-        hint=hint.format(items=most_items, size=most_bytes),
-        provider=provider,
-    )
+class ProviderJobs(ABC, Generic[ConnectionT]):
+    """What the job adapters of all providers do alike; shapes and paths are their own."""
+
+    provider: ClassVar[str]
+    max_items: ClassVar[int]
+    max_bytes: ClassVar[int]
+    cancel_verb: ClassVar[str] = "/cancel"
+
+    def __init__(self, connection: ConnectionT, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    @abstractmethod
+    def path(self, job: str) -> str:
+        """Where a job is found."""
+
+    @abstractmethod
+    def read(self, raw: Mapping[str, Json]) -> JobStatus:
+        """What the provider says about a job. Raises ``MalformedAnswerError``."""
+
+    @abstractmethod
+    def take(self, line: Mapping[str, Json]) -> Result | None:
+        """Whose a line of results is, ``None`` where it does not say."""
+
+    async def status(self, job: str) -> JobStatus:
+        """How the job stands."""
+        return self.read(await self._look(job))
+
+    async def cancel(self, job: str) -> None:
+        """Ask the provider to stop."""
+        with known(job, self.provider):
+            await self._connection.exchange("POST", self.path(job) + self.cancel_verb)
+
+    async def _look(self, job: str) -> dict[str, Json]:
+        """A job as the provider describes it."""
+        with known(job, self.provider):
+            return await self._connection.exchange("GET", self.path(job))
+
+    async def _outcomes(self, job: str, path: str) -> tuple[ItemOutcome, ...]:
+        """What the file of results at ``path`` says."""
+        with known(job, self.provider):
+            async with aclosing(self._connection.download(path)) as pieces:
+                return tuple(await outcomes(pieces, self.take, provider=self.provider))
+
+    def _check_size(self, items: Sequence[JobItem], data: bytes) -> None:
+        """Raise ``TooLargeError`` for more than one job takes."""
+        if len(items) <= self.max_items and len(data) <= self.max_bytes:
+            return
+        message = _(
+            "{items} requests of {size} bytes are more than one batch job of {provider} takes."
+        )
+        hint = _("At most {items} requests and {size} bytes fit: make more jobs of them.")
+        raise TooLargeError(
+            message.format(items=len(items), size=len(data), provider=self.provider),
+            hint=hint.format(items=self.max_items, size=self.max_bytes),
+            provider=self.provider,
+        )
+
+
+@contextmanager
+def uploading() -> Iterator[None]:
+    """Around what comes before a job is made: where it fails, there surely is none."""
+    try:
+        yield
+    except GatewayError as error:
+        error.possibly_billed = False
+        raise
 
 
 @contextmanager
@@ -93,6 +160,19 @@ def creating() -> Iterator[None]:
         yield
     except GatewayError as error:
         error.possibly_billed = _may_exist(error)
+        raise
+
+
+@asynccontextmanager
+async def or_deleted(connection: Connection, path: str) -> AsyncGenerator[None, None]:
+    """:func:`creating`, and where there is surely no job, what was uploaded for it is deleted."""
+    try:
+        with creating():
+            yield
+    except GatewayError as error:
+        if not error.possibly_billed:
+            with suppress(GatewayError):  # what is told is why there is no job
+                await delete_all(connection, [path])
         raise
 
 
@@ -109,6 +189,20 @@ def known(job: str, provider: str) -> Iterator[None]:
         yield
     except ModelNotFoundError:
         raise unknown(job, provider) from None
+
+
+async def delete_all(connection: Connection, paths: Iterable[str]) -> None:
+    """Delete what is there; all is tried before an error is raised."""
+    failure: GatewayError | None = None
+    for path in paths:
+        try:
+            await connection.exchange("DELETE", path)
+        except ModelNotFoundError:  # gone already
+            continue
+        except GatewayError as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def unknown(job: str, provider: str) -> JobUnknownError:

@@ -21,9 +21,9 @@ from aigenflow.gateway.adapters._faults import (
     may_use_proxy,
     no_capacity,
     refuses_tier,
+    translated,
 )
-from aigenflow.gateway.adapters._openai_errors import Call, foreign, translate
-from aigenflow.gateway.adapters._sdk import load_sdk
+from aigenflow.gateway.adapters._openai_errors import fault_table, status_error
 from aigenflow.gateway.adapters._wire import as_dicts, as_text, is_storable
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text
 from aigenflow.gateway.deadlines import for_flex, plain_limit, should_stream, watched, within
@@ -86,6 +86,7 @@ class OpenAISdkGateway(ABC):
         self, request: AgentRequest, route: Route, on_text: OnText = ignore_text
     ) -> GatewayResponse:
         """Ask once; see :meth:`aigenflow.gateway.base.Gateway.send`."""
+        self._open()  # before any clock runs: the SDK's first import takes a second
         started = self._clock.monotonic()
         body = self.build(request, route)
         flex = body.get("service_tier") == FLEX
@@ -125,6 +126,8 @@ class OpenAISdkGateway(ABC):
         with self._translated():
             if method == "GET":
                 call = client.get(path, cast_to=object, options=options)
+            elif method == "DELETE":
+                call = client.delete(path, cast_to=object, options=options)
             else:
                 call = client.post(path, cast_to=object, body=body, options=options)
             raw = await within(call, plain_limit(self._timeouts), provider=self.backend)
@@ -159,7 +162,6 @@ class OpenAISdkGateway(ABC):
     async def _streamed(
         self, body: dict[str, Json], limits: Timeouts, on_text: OnText
     ) -> dict[str, Json]:
-        self._open()  # before the clock runs: the SDK's first import takes a second
         events = watched(self._events(body, limits), limits, provider=self.backend)
         async with aclosing(events):
             raw = await self.collect(events, on_text)
@@ -205,11 +207,12 @@ class OpenAISdkGateway(ABC):
                     yield piece
 
     def _translated(self) -> Translation:
-        def ours(error: Exception) -> GatewayError:
-            call = Call(provider=self.backend, now=self._clock.now(), secret=self._api_key)
-            return translate(error, call)
+        return translated(fault_table(), self._status_error, provider=self.backend)
 
-        return Translation(foreign(), ours)
+    def _status_error(self, error: Exception) -> GatewayError:
+        return status_error(
+            error, provider=self.backend, now=self._clock.now(), secret=self._api_key
+        )
 
     def _open(self) -> AsyncOpenAI:
         if self._client is None:
@@ -220,7 +223,6 @@ class OpenAISdkGateway(ABC):
         return self._client
 
     def _new_client(self) -> AsyncOpenAI:
-        load_sdk("openai")
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
         timeout = _sdk_timeout(self._timeouts)

@@ -31,7 +31,7 @@ from aigenflow.gateway.adapters._faults import (
     translated,
 )
 from aigenflow.gateway.adapters._prompt import GO_ON
-from aigenflow.gateway.adapters._sdk import load_sdk
+from aigenflow.gateway.adapters._wire import as_dict, is_count
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text, render_context
 from aigenflow.gateway.deadlines import plain_limit, should_stream, watched, within
 from aigenflow.gateway.http_errors import error_from_event, error_from_status
@@ -178,7 +178,7 @@ def parse(raw: dict[str, Json]) -> GatewayResponse:
         cache_write_1h_tokens=written_1h,
         reasoning_tokens=reasoning,
         search_calls=(usage.server_tool_use or _ServerToolUse()).web_search_requests,
-        usage_reported=message.usage is not None,
+        usage_reported=_has_counts(raw),
         model=message.model,
         backend=Backend.ANTHROPIC,
         finish_reason=finish,
@@ -187,6 +187,11 @@ def parse(raw: dict[str, Json]) -> GatewayResponse:
         response_id=message.id,
         raw=raw,
     )
+
+
+def _has_counts(raw: dict[str, Json]) -> bool:
+    counts = as_dict(raw.get("usage"))
+    return is_count(counts.get("input_tokens")) and is_count(counts.get("output_tokens"))
 
 
 def merge_turns(turns: Sequence[dict[str, Json]]) -> dict[str, Json]:
@@ -204,7 +209,11 @@ def _answer_of(turns: Sequence[dict[str, Json]]) -> GatewayResponse:
     answer = parse(merge_turns(turns))
     if len(turns) == 1:
         return answer
-    return answer.model_copy(update={"calls": tuple(parse(turn).counts for turn in turns)})
+    whole = {
+        "calls": tuple(parse(turn).counts for turn in turns),
+        "usage_reported": all(_has_counts(turn) for turn in turns),
+    }
+    return answer.model_copy(update=whole)
 
 
 class MessageAssembly:
@@ -301,7 +310,7 @@ class AnthropicGateway:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
     ) -> None:
-        self._key = api_key
+        self._key = (api_key or "").strip()
         self._base_url = base_url or OFFICIAL_URL
         self._timeouts = timeouts
         self._clock = clock
@@ -386,6 +395,8 @@ class AnthropicGateway:
         with self._translated():
             if method == "GET":
                 response = await client.get(path, cast_to=httpx2.Response)
+            elif method == "DELETE":
+                response = await client.delete(path, cast_to=httpx2.Response)
             else:
                 response = await client.post(path, cast_to=httpx2.Response, body=body)
         return read_object(response.content, provider=PROVIDER)
@@ -453,7 +464,6 @@ class AnthropicGateway:
 
     def _client(self) -> AsyncAnthropic:
         if self._sdk is None:
-            load_sdk("anthropic")
             import httpx2
             from anthropic import AsyncAnthropic, DefaultAioHttpClient
 
@@ -488,11 +498,11 @@ class AnthropicGateway:
             headers=error.response.headers,
             body=error.response.text,
             now=self._clock.now(),
-            secrets=(self._key or "",),
+            secrets=(self._key,),
         )
 
     def _event_error(self, event: Mapping[str, Json]) -> GatewayError:
-        error = error_from_event(provider=PROVIDER, event=event, secrets=(self._key or "",))
+        error = error_from_event(provider=PROVIDER, event=event, secrets=(self._key,))
         inner = event.get("error")
         kind = inner.get("type") if isinstance(inner, dict) else None
         error.status = _STATUS_OF_EVENT.get(str(kind))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 
-from aigenflow.core.clock import Clock
 from aigenflow.core.errors import GatewayError
 from aigenflow.core.jobs import ItemOutcome, JobItem, JobState, JobStatus
 from aigenflow.core.models import GatewayResponse, Json
@@ -27,8 +25,7 @@ STATES: Mapping[str, JobState] = {
 """Every state a batch can be in; how it ended stands in its counts."""
 
 NOT_RUN = frozenset({"canceled", "expired"})
-RESULTS = frozenset({"succeeded", "errored"}) | NOT_RUN
-"""Every kind of result an item can have."""
+"""The kinds of result of an item that never ran; the others are "succeeded" and "errored"."""
 
 _BATCHES = "/v1/messages/batches"
 _PAGE = 1000
@@ -48,26 +45,23 @@ _STATUS_OF_ERROR = {
 """The status that the error of an item would have been, had it been asked alone."""
 
 
-class AnthropicJobs:
+class AnthropicJobs(_jobs.ProviderJobs[_jobs.Connection]):
     """A :class:`~aigenflow.gateway.base.JobGateway` to Anthropic. It keeps no tags."""
 
+    provider = PROVIDER
     max_items = MAX_ITEMS
     max_bytes = MAX_BYTES
 
-    def __init__(self, connection: _jobs.Connection, clock: Clock) -> None:
-        self._connection = connection
-        self._clock = clock
+    def path(self, job: str) -> str:
+        return f"{_BATCHES}/{_jobs.in_path(job)}"
+
+    def read(self, raw: Mapping[str, Json]) -> JobStatus:
+        return read_status(raw)
 
     async def submit(self, items: Sequence[JobItem], tag: str) -> JobStatus:
         """Make one job; ``tag`` is lost, only the ids of the items can be found again."""
         body = build_job(items)
-        _jobs.checked(
-            items,
-            size_bytes=len(_jobs.dumped(body)),
-            most_items=self.max_items,
-            most_bytes=self.max_bytes,
-            provider=PROVIDER,
-        )
+        self._check_size(items, _jobs.dumped(body))
         with _jobs.creating():
             return read_status(await self._connection.exchange("POST", _BATCHES, body))
 
@@ -86,31 +80,24 @@ class AnthropicJobs:
                 return tuple(found)
             after = last
 
-    async def status(self, job: str) -> JobStatus:
-        """How the job stands."""
-        with _jobs.known(job, PROVIDER):
-            return read_status(await self._connection.exchange("GET", _path(job)))
-
     async def results(self, job: str) -> tuple[ItemOutcome, ...]:
         """What became of the items.
 
         The batch names the address of its results. It is not followed, since the key must not go
         wherever an answer points to: the documented path at our own address holds the same.
         """
-        with _jobs.known(job, PROVIDER):
-            raw = await self._connection.exchange("GET", _path(job))
-            if not raw.get("results_url"):
-                gone = raw.get("archived_at") or read_status(raw).state.is_over
-                raise (_jobs.unknown if gone else _jobs.not_over)(job, PROVIDER)
-            async with aclosing(self._connection.download(f"{_path(job)}/results")) as pieces:
-                return tuple(await _jobs.outcomes(pieces, self._take, provider=PROVIDER))
+        raw = await self._look(job)
+        if not raw.get("results_url"):
+            gone = raw.get("archived_at") or read_status(raw).state.is_over
+            raise (_jobs.unknown if gone else _jobs.not_over)(job, PROVIDER)
+        return await self._outcomes(job, f"{self.path(job)}/results")
 
-    async def cancel(self, job: str) -> None:
-        """Ask Anthropic to stop."""
-        with _jobs.known(job, PROVIDER):
-            await self._connection.exchange("POST", f"{_path(job)}/cancel")
+    async def delete(self, job: str) -> None:
+        """Delete the job: requests and answers are a part of it."""
+        if (await self.status(job)).state.is_over:
+            await _jobs.delete_all(self._connection, [self.path(job)])
 
-    def _take(self, line: Mapping[str, Json]) -> _jobs.Result | None:
+    def take(self, line: Mapping[str, Json]) -> _jobs.Result | None:
         item = as_text(line.get("custom_id"))
         return (
             _jobs.Result(item, partial(self._read, as_dict(line.get("result")))) if item else None
@@ -162,7 +149,3 @@ def read_status(raw: Mapping[str, Json]) -> JobStatus:
         succeeded=counts.get("succeeded", 0),
         failed=counts.get("errored", 0) + expired + cancelled,
     )
-
-
-def _path(job: str) -> str:
-    return f"{_BATCHES}/{_jobs.in_path(job)}"

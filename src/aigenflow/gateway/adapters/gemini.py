@@ -47,7 +47,6 @@ from aigenflow.gateway.adapters._faults import (
     translated,
 )
 from aigenflow.gateway.adapters._prompt import GO_ON
-from aigenflow.gateway.adapters._sdk import load_sdk
 from aigenflow.gateway.base import OnText, Timeouts, ignore_text, render_context
 from aigenflow.gateway.deadlines import for_flex, plain_limit, should_stream, watched, within
 from aigenflow.gateway.http_errors import error_from_event, error_from_status
@@ -304,7 +303,7 @@ class GeminiGateway:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         clock: Clock = SystemClock(),  # noqa: B008 - has no state
     ) -> None:
-        self._key = api_key
+        self._key = (api_key or "").strip()
         self._base_url = base_url or OFFICIAL_URL
         self._timeouts = timeouts
         self._clock = clock
@@ -461,12 +460,11 @@ class GeminiGateway:
 
         self._client()
         assert self._session is not None
-        key = checked_key(self._key, provider=PROVIDER)
         with self._translated():
             async with self._session.request(
                 method,
                 url,
-                headers={**headers, "x-goog-api-key": key},
+                headers={**headers, "x-goog-api-key": self._key},
                 timeout=aiohttp.ClientTimeout(total=self._timeouts.total_s),
                 allow_redirects=False,
                 **sent,
@@ -478,7 +476,7 @@ class GeminiGateway:
                         headers=answer.headers,
                         body=await answer.text(),
                         now=self._clock.now(),
-                        secrets=(key,),
+                        secrets=(self._key,),
                     )
                 yield answer
 
@@ -501,7 +499,6 @@ class GeminiGateway:
 
     def _client(self) -> Client:
         if self._sdk is None:
-            load_sdk("google.genai")
             from google import genai
 
             key = checked_key(self._key, provider=PROVIDER)
@@ -525,7 +522,7 @@ class GeminiGateway:
         from google.genai.errors import APIError
 
         assert isinstance(error, APIError)
-        secrets = (self._key or "",)
+        secrets = (self._key,)
         if not isinstance(error.response, aiohttp.ClientResponse):  # inside a stream, after a 200
             event = error.details if isinstance(error.details, dict) else {}
             fault = error_from_event(provider=PROVIDER, event=event, secrets=secrets)
@@ -643,8 +640,24 @@ def _open_session(base_url: str, timeouts: Timeouts) -> aiohttp.ClientSession:
             limits = aiohttp.ClientTimeout(total=timeout.total, sock_connect=timeouts.connect_s)
             return await super().connect(req, traces, limits)
 
+    class Response(aiohttp.ClientResponse):
+        """Of an error the status counts: a body that cannot be read must not hide it."""
+
+        async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
+            is_error = self.status != HTTPStatus.OK
+            return await super().text(encoding, "replace" if is_error else errors)
+
+        async def json(self, **options: Json) -> Json:
+            try:
+                return await super().json(**options)
+            except ValueError:
+                if self.status == HTTPStatus.OK:
+                    raise
+                return {}
+
     return aiohttp.ClientSession(
         connector=Connector(limit=0),
+        response_class=Response,
         proxy=_environment_proxy(base_url),
         read_bufsize=_READ_AHEAD,
     )

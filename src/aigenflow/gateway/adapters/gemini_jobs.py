@@ -8,13 +8,11 @@ the metadata of their requests and in no certain order (googleapis/python-genai 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from gettext import gettext as _
 
-from aigenflow.core.clock import Clock
-from aigenflow.core.errors import GatewayError, RejectedError
+from aigenflow.core.errors import RejectedError
 from aigenflow.core.jobs import ItemOutcome, JobItem, JobState, JobStatus
 from aigenflow.core.models import GatewayResponse, Json
 from aigenflow.gateway.adapters import _jobs
@@ -42,22 +40,44 @@ STATES: Mapping[str, JobState] = {
 }
 """Every state a job can be in, without the prefix, which is ``BATCH_STATE_`` or ``JOB_STATE_``."""
 
-_STATUS_OF_CODE = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 13: 500, 14: 503, 16: 401}
-"""The HTTP status that a code of google.rpc stands for."""
+_STATUS_OF_CODE = {
+    1: 499,
+    3: 400,
+    4: 504,
+    5: 404,
+    7: 403,
+    8: 429,
+    9: 400,
+    11: 400,
+    13: 500,
+    14: 503,
+    16: 401,
+}
+"""The HTTP status that a code of google.rpc stands for; any other is a fault of the server."""
 
 _CANCELLED = 499
 _PAGE = 100
+_FILES = "files/"
+_MOST_PAGES = 20
+"""Enough for 2,000 files: Google deletes each after 48 hours in any case."""
+
+LONGEST_DELETED_ID = 40
+"""Google gives files of answers longer ids than it deletes (googleapis/python-genai issue 1759)."""
 
 
-class GeminiJobs:
+class GeminiJobs(_jobs.ProviderJobs[_jobs.Uploading]):
     """A :class:`~aigenflow.gateway.base.JobGateway` to Gemini."""
 
+    provider = PROVIDER
     max_items = MAX_ITEMS
     max_bytes = MAX_BYTES
+    cancel_verb = ":cancel"
 
-    def __init__(self, connection: _jobs.Uploading, clock: Clock) -> None:
-        self._connection = connection
-        self._clock = clock
+    def path(self, job: str) -> str:
+        return _jobs.in_path(job)
+
+    def read(self, raw: Mapping[str, Json]) -> JobStatus:
+        return read_status(raw)
 
     async def submit(self, items: Sequence[JobItem], tag: str) -> JobStatus:
         """Upload the requests, then make one job of them: until then there is surely none."""
@@ -69,20 +89,11 @@ class GeminiJobs:
                 provider=PROVIDER,
             )
         data = build_file(items)
-        _jobs.checked(
-            items,
-            size_bytes=len(data),
-            most_items=self.max_items,
-            most_bytes=self.max_bytes,
-            provider=PROVIDER,
-        )
-        try:
+        self._check_size(items, data)
+        with _jobs.uploading():
             name = await self._connection.upload(data, tag)
-        except GatewayError as error:
-            error.possibly_billed = False
-            raise
         path = f"models/{_jobs.in_path(models.pop().removeprefix('models/'))}:batchGenerateContent"
-        with _jobs.creating():
+        async with _jobs.or_deleted(self._connection, _jobs.in_path(name)):
             return read_status(await self._connection.exchange("POST", path, build_job(name, tag)))
 
     async def find(self, tag: str, *, since: datetime, size: int) -> tuple[JobStatus, ...]:
@@ -101,36 +112,48 @@ class GeminiJobs:
                 return tuple(found)
             token = following
 
-    async def status(self, job: str) -> JobStatus:
-        """How the job stands."""
-        with _jobs.known(job, PROVIDER):
-            return read_status(await self._connection.exchange("GET", _jobs.in_path(job)))
-
     async def results(self, job: str) -> tuple[ItemOutcome, ...]:
         """What became of the items. Small jobs may bring their answers along instead of a file."""
-        with _jobs.known(job, PROVIDER):
-            raw = await self._connection.exchange("GET", _jobs.in_path(job))
-            if not read_status(raw).state.is_over:
-                raise _jobs.not_over(job, PROVIDER)
-            output = _output(raw)
-            file = as_text(output.get("responsesFile"))
-            if not file:
-                return self._inline(output)
-            content = self._connection.download(f"{_jobs.in_path(file)}:download?alt=media")
-            async with aclosing(content) as pieces:
-                return tuple(await _jobs.outcomes(pieces, self._take, provider=PROVIDER))
+        raw = await self._look(job)
+        if not read_status(raw).state.is_over:
+            raise _jobs.not_over(job, PROVIDER)
+        output = _output(raw)
+        file = as_text(output.get("responsesFile"))
+        if not file:
+            return self._inline(output)
+        return await self._outcomes(job, f"{_jobs.in_path(file)}:download?alt=media")
 
-    async def cancel(self, job: str) -> None:
-        """Ask Google to stop."""
-        with _jobs.known(job, PROVIDER):
-            await self._connection.exchange("POST", f"{_jobs.in_path(job)}:cancel")
+    async def delete(self, job: str) -> None:
+        """Delete its files, and the job, which may hold answers itself."""
+        raw = await self._look(job)
+        status = read_status(raw)
+        if status.state.is_over:
+            files = await self._uploads(status.tag or "")
+            answers = as_text(_output(raw).get("responsesFile"))
+            if 0 < len(answers.removeprefix(_FILES)) <= LONGEST_DELETED_ID:
+                files.append(answers)
+            await _jobs.delete_all(self._connection, map(_jobs.in_path, [*files, job]))
+
+    async def _uploads(self, tag: str) -> list[str]:
+        """The files of requests that were handed in as ``tag``: a job does not name its own."""
+        found: list[str] = []
+        token = ""
+        for _page in range(_MOST_PAGES):
+            cursor = f"&pageToken={_jobs.in_path(token)}" if token else ""
+            page = await self._connection.exchange("GET", f"files?pageSize={_PAGE}{cursor}")
+            files = as_dicts(page.get("files"))
+            found += [as_text(one.get("name")) for one in files if one.get("displayName") == tag]
+            token = as_text(page.get("nextPageToken"))
+            if not token:
+                break
+        return [name for name in found if name.startswith(_FILES)]
 
     def _inline(self, output: Mapping[str, Json]) -> tuple[ItemOutcome, ...]:
         answers = as_dicts(as_dict(output.get("inlinedResponses")).get("inlinedResponses"))
-        results = (self._take({**as_dict(answer.get("metadata")), **answer}) for answer in answers)
+        results = (self.take({**as_dict(answer.get("metadata")), **answer}) for answer in answers)
         return tuple(_jobs.outcome(result) for result in results if result is not None)
 
-    def _take(self, line: Mapping[str, Json]) -> _jobs.Result | None:
+    def take(self, line: Mapping[str, Json]) -> _jobs.Result | None:
         item = as_text(line.get("key"))
         return _jobs.Result(item, partial(self._read, line)) if item else None
 

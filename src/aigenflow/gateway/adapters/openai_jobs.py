@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 
-from aigenflow.core.clock import Clock
-from aigenflow.core.errors import GatewayError
 from aigenflow.core.jobs import ItemOutcome, JobItem, JobState, JobStatus
 from aigenflow.core.models import Backend, GatewayResponse, Json
 from aigenflow.gateway.adapters import _jobs
@@ -37,38 +34,32 @@ TAG = "aigenflow_tag"
 
 _NOT_RUN = frozenset({"batch_expired", "batch_cancelled"})
 _ENDPOINT = "/v1/responses"
+_RESULTS = ("output_file_id", "error_file_id")
 _PAGE = 100
 
 
-class OpenAIJobs:
+class OpenAIJobs(_jobs.ProviderJobs[_jobs.Uploading]):
     """A :class:`~aigenflow.gateway.base.JobGateway` to OpenAI."""
 
+    provider = PROVIDER
     max_items = MAX_ITEMS
     max_bytes = MAX_BYTES
 
-    def __init__(self, connection: _jobs.Uploading, clock: Clock) -> None:
-        self._connection = connection
-        self._clock = clock
+    def path(self, job: str) -> str:
+        return f"/batches/{_jobs.in_path(job)}"
+
+    def read(self, raw: Mapping[str, Json]) -> JobStatus:
+        return read_status(raw)
 
     async def submit(self, items: Sequence[JobItem], tag: str) -> JobStatus:
         """Upload the requests, then make one job of them: until then there is surely none."""
         data = build_file(items)
-        _jobs.checked(
-            items,
-            size_bytes=len(data),
-            most_items=self.max_items,
-            most_bytes=self.max_bytes,
-            provider=PROVIDER,
-        )
-        try:
+        self._check_size(items, data)
+        with _jobs.uploading():
             name = await self._connection.upload(data, f"{tag}.jsonl")
-        except GatewayError as error:
-            error.possibly_billed = False
-            raise
-        with _jobs.creating():
-            return read_status(
-                await self._connection.exchange("POST", "/batches", build_job(name, tag))
-            )
+        async with _jobs.or_deleted(self._connection, _file(name)):
+            raw = await self._connection.exchange("POST", "/batches", build_job(name, tag))
+            return read_status(raw)
 
     async def find(self, tag: str, *, since: datetime, size: int) -> tuple[JobStatus, ...]:
         """The jobs that carry ``tag``. The newest come first."""
@@ -85,32 +76,24 @@ class OpenAIJobs:
                 return tuple(found)
             after = last
 
-    async def status(self, job: str) -> JobStatus:
-        """How the job stands."""
-        with _jobs.known(job, PROVIDER):
-            return read_status(await self._connection.exchange("GET", _path(job)))
-
     async def results(self, job: str) -> tuple[ItemOutcome, ...]:
         """What became of the items: answers, then errors. Either file may be missing."""
+        raw = await self._look(job)
+        if not read_status(raw).state.is_over:
+            raise _jobs.not_over(job, PROVIDER)
         found: list[ItemOutcome] = []
-        with _jobs.known(job, PROVIDER):
-            raw = await self._connection.exchange("GET", _path(job))
-            if not read_status(raw).state.is_over:
-                raise _jobs.not_over(job, PROVIDER)
-            for name in ("output_file_id", "error_file_id"):
-                file = as_text(raw.get(name))
-                if file:
-                    content = self._connection.download(f"/files/{_jobs.in_path(file)}/content")
-                    async with aclosing(content) as pieces:
-                        found += await _jobs.outcomes(pieces, self._take, provider=PROVIDER)
+        for file in filter(None, (as_text(raw.get(name)) for name in _RESULTS)):
+            found += await self._outcomes(job, f"{_file(file)}/content")
         return tuple(found)
 
-    async def cancel(self, job: str) -> None:
-        """Ask OpenAI to stop."""
-        with _jobs.known(job, PROVIDER):
-            await self._connection.exchange("POST", f"{_path(job)}/cancel")
+    async def delete(self, job: str) -> None:
+        """Delete its files; OpenAI keeps the job itself, which holds no text."""
+        raw = await self._look(job)
+        if read_status(raw).state.is_over:
+            files = [as_text(raw.get(name)) for name in (*_RESULTS, "input_file_id")]
+            await _jobs.delete_all(self._connection, [_file(name) for name in files if name])
 
-    def _take(self, line: Mapping[str, Json]) -> _jobs.Result | None:
+    def take(self, line: Mapping[str, Json]) -> _jobs.Result | None:
         item = as_text(line.get("custom_id"))
         return _jobs.Result(item, partial(self._read, line)) if item else None
 
@@ -183,5 +166,5 @@ def _moment(seconds: Json) -> datetime | None:
         return None
 
 
-def _path(job: str) -> str:
-    return f"/batches/{_jobs.in_path(job)}"
+def _file(name: str) -> str:
+    return f"/files/{_jobs.in_path(name)}"

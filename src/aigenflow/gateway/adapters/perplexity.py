@@ -6,6 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import ClassVar
 
+from aigenflow.core.errors import GatewayError
 from aigenflow.core.models import (
     AgentRequest,
     Backend,
@@ -43,7 +44,12 @@ def parse(raw: dict[str, Json]) -> GatewayResponse:
     Raises a ``GatewayError`` for a failed response and ``MalformedAnswerError`` for anything that
     is no response object.
     """
-    check(raw, Backend.PERPLEXITY)
+    try:
+        check(raw, Backend.PERPLEXITY)
+    except GatewayError as error:
+        if error.response is not None:
+            error.response = _with_fees(error.response, raw)
+        raise
     messages = text_parts(raw)
     numbers, citations = _sources(raw)
     if citations:
@@ -51,9 +57,12 @@ def parse(raw: dict[str, Json]) -> GatewayResponse:
     else:
         text, citations = cite_annotations(messages)
         numbers = {n: n for n in range(1, len(citations) + 1)}
-    answer = to_response(
-        raw, Backend.PERPLEXITY, _renumber(text, numbers) or refusal_text(raw), citations
-    )
+    content = _renumber(text, numbers) or refusal_text(raw)
+    return _with_fees(to_response(raw, Backend.PERPLEXITY, content, citations), raw)
+
+
+def _with_fees(answer: GatewayResponse, raw: dict[str, Json]) -> GatewayResponse:
+    """``answer`` with what it cost by the provider's own count, which holds the searches' fees."""
     usage = as_dict(raw.get("usage"))
     return answer.model_copy(
         update={
