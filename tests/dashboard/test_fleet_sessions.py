@@ -16,7 +16,7 @@ from aigenflow.core.errors import InputError, SessionNotFoundError
 from aigenflow.core.models import DocumentType, Language
 from aigenflow.dashboard.sessions import FleetSessions
 from aigenflow.engine.fleet_control import FleetControl, prepare
-from aigenflow.engine.fleet_models import Publication
+from aigenflow.engine.fleet_models import FleetWorker, Publication
 from aigenflow.engine.models import SessionSpec
 from tests.support.postgres import NO_SERVER, POSTGRES, own_database
 
@@ -63,6 +63,7 @@ def database(url: str) -> Iterator[CountingDatabase]:
 @pytest.fixture
 def control(url: str, database: CountingDatabase) -> Iterator[FleetControl]:
     hands = FleetControl(url, prepare(url, database), "1")
+    hands.store.register(FleetWorker(id="w1", version="1", owner="{}"))
     yield hands
     hands.close()
 

@@ -1,19 +1,23 @@
 """Many workers on one database: what is killed is finished elsewhere, and nothing is paid twice.
 
 Small by default; ``AIGENFLOW_TEST_FLEET=200`` runs four workers on so many documents, kills one
-every few seconds and restarts the database twice.
+every few seconds and restarts the database twice. ``AIGENFLOW_TEST_FLEET_SECONDS`` is how long a
+busy machine may take for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,13 +25,21 @@ from typing import Any
 
 import pytest
 
-from aigenflow.core.db import PostgresDatabase
-from tests.support.postgres import NO_SERVER, POSTGRES, own_database, restart_server
+from aigenflow.core.db import open_database
+from tests.support.postgres import (
+    NO_SERVER,
+    POSTGRES,
+    own_database,
+    restart_server,
+    server_away,
+)
 from tests.support.program import AGENTS, Program, Wire, clean_environment
+from tests.support.visitor import CLOSED, Visitor, launch_address
 
+LIMIT_S = int(os.environ.get("AIGENFLOW_TEST_FLEET_SECONDS", "1200"))
 pytestmark = [
     pytest.mark.skipif(not POSTGRES, reason=NO_SERVER),
-    pytest.mark.timeout(1500),
+    pytest.mark.timeout(2 * LIMIT_S + 600),
 ]
 
 DOCUMENTS = int(os.environ.get("AIGENFLOW_TEST_FLEET", "10"))
@@ -38,6 +50,8 @@ DEAD_AFTER_S = 10 if FULL else 6
 CONCURRENCY = 6
 """Calls at the same time per provider, over all workers."""
 DAILY_USD = Decimal(5) * DOCUMENTS
+_OF_ONE_RUN = {"call_id", "at_us", "day", "session"}
+"""The columns of the ledger that tell two runs of the same topic apart."""
 
 
 @pytest.fixture
@@ -55,6 +69,19 @@ def fleet(program: Program, database: str) -> Program:
         "AIGENFLOW_FLEET__DEAD_AFTER_SECONDS": str(DEAD_AFTER_S),
     }
     return program
+
+
+class Impatient(Program):
+    """The program that waits one second, not sixty, for a database server that is away."""
+
+    _START = (
+        "from aigenflow.core import db; db.patiently.__defaults__ = (1.0,); "
+        "from aigenflow.main import main; main()"
+    )
+
+    @classmethod
+    def _command(cls, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-c", cls._START, *arguments]
 
 
 class Workers:
@@ -138,9 +165,23 @@ def published(folder: Path) -> dict[str, dict[str, bytes]]:
     return found
 
 
+def one_machine(tmp_path: Path, wire: Wire) -> Program:
+    """The program with stores of its own, and all four adapters at the same server."""
+    alone = Program(tmp_path / "alone", clean_environment(tmp_path / "home-alone"))
+    alone.folder.mkdir()
+    for agent in AGENTS:
+        alone.environ[f"AIGENFLOW_AGENTS__{agent}__BASE_URL"] = wire.url
+    return alone
+
+
+def ledger_rows(database: str, columns: Set[str]) -> list[tuple[Any, ...]]:
+    """The calls in a ledger, in no order of time."""
+    return sorted(ask(database, f"SELECT {', '.join(sorted(columns))} FROM usage"), key=repr)
+
+
 def ask(database: str, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of the fleet's database."""
-    opened = PostgresDatabase(database)
+    """Rows of a database: the fleet's, or another at that address."""
+    opened = open_database(database)
     try:
         return opened.query(sql)
     finally:
@@ -163,6 +204,12 @@ def slots_of(database: str, process: subprocess.Popen[str]) -> int:
         database, f"SELECT COUNT(*) FROM fleet_slots WHERE strpos(worker, '-{process.pid}-') > 0"
     )
     return int(count)
+
+
+def is_asked_but_for_one(database: str, wire: Wire) -> bool:
+    """Whether of all questions that arrived, one has no answer in the ledger yet."""
+    [(answered,)] = ask(database, "SELECT COUNT(*) FROM usage")
+    return 3 <= len(wire.requests()) == int(answered) + 1
 
 
 def repeated(bill: list[dict[str, Any]]) -> int:
@@ -202,7 +249,7 @@ def test_documents_survive_killed_workers_and_a_restarted_database(
     for _ in range(WORKERS):
         workers.start("--quiet", "--sessions", "8")
     kills = restarts = under_way = 0
-    deadline = time.monotonic() + (1200 if FULL else 200)
+    deadline = time.monotonic() + (LIMIT_S if FULL else 200)
     began = time.monotonic()
     wait_until(fleet, lambda seen: any(s["phase"] > 1 for s in seen["sessions"]), 120)
     while not all_are("completed")(seen := status(fleet)):
@@ -229,7 +276,7 @@ def test_documents_survive_killed_workers_and_a_restarted_database(
     assert restarts, "the work was done before the database was restarted"
     bill = wire.bill()
 
-    fetched = fleet("fleet", "fetch", "--all", timeout=600)
+    fetched = fleet("fleet", "fetch", "--all", timeout=LIMIT_S / 2)
     assert fetched.returncode == 0, fetched.stderr
     assert len(fetched.stdout.split()) == len(names) == DOCUMENTS
     listed = json.loads(fleet("status", "--json").stdout)
@@ -246,12 +293,9 @@ def test_documents_survive_killed_workers_and_a_restarted_database(
         f"{lost} lost (${lost_usd}), most at once {dict(most_at_once(bill))}, ${spent} of "
         f"${DAILY_USD}, reserved {budget['reserved_usd']}"
     )
-    alone = Program(tmp_path / "alone", clean_environment(tmp_path / "home-alone"))
-    alone.folder.mkdir()
-    for agent in AGENTS:
-        alone.environ[f"AIGENFLOW_AGENTS__{agent}__BASE_URL"] = wire.url
+    alone = one_machine(tmp_path, wire)
     wire.reset()
-    run = alone("run", "--topics", str(fleet.folder / "topics.txt"), "--quiet", timeout=900)
+    run = alone("run", "--topics", str(fleet.folder / "topics.txt"), "--quiet", timeout=LIMIT_S)
     assert run.returncode == 0, run.stderr
     written, wanted = published(fleet.folder / "output"), published(alone.folder / "output")
     differ = [
@@ -260,6 +304,7 @@ def test_documents_survive_killed_workers_and_a_restarted_database(
         for name, data in files.items()
         if name != "metadata.json" and written[topic].get(name) != data
     ]
+    print(f"{len(written)} documents written, {len(wanted)} wanted, {len(differ)} files differ")
     assert written.keys() == wanted.keys()
     assert not differ
 
@@ -270,6 +315,35 @@ def test_documents_survive_killed_workers_and_a_restarted_database(
     assert ask(database, "SELECT COUNT(*) FROM fleet_slots WHERE worker <> ''") == [(0,)]
     once = {line["question"] for line in bill}
     assert once == {line["question"] for line in wire.bill()}, "other questions than on one machine"
+
+
+def test_one_topic_leaves_what_it_leaves_on_one_machine(
+    fleet: Program, workers: Workers, wire: Wire, database: str, tmp_path: Path
+):
+    """The same documents, cache keys and ledger rows; only when, by whom and for which session."""
+    submit(fleet, topics(1))
+    workers.start("--quiet")
+    wait_until(fleet, all_are("completed"), 90)
+    assert fleet("fleet", "fetch", "--all").returncode == 0
+
+    wire.reset()
+    alone = one_machine(tmp_path, wire)
+    done = alone("run", "--topics", str(fleet.folder / "topics.txt"), "--quiet")
+    assert done.returncode == 0, done.stderr
+    home = Path(alone.environ["AIGENFLOW_HOME"])
+    keys = {name for (name,) in ask(database, "SELECT name FROM cache_entries")}
+    assert keys == {each.stem for each in (home / "cache/entries").iterdir()}
+    assert len(keys) == len(wire.billed()) > 0
+    ledger = f"sqlite:///{home / 'ledger.db'}"
+    columns = {name for (name,) in ask(ledger, "SELECT name FROM pragma_table_info('usage')")}
+    assert columns > _OF_ONE_RUN
+    own = ledger_rows(ledger, columns - _OF_ONE_RUN)
+    assert ledger_rows(database, columns - _OF_ONE_RUN) == own
+    assert len(own) == len(wire.billed())
+    (topic,), folders = topics(1), (fleet.folder, alone.folder)
+    written, wanted = (published(each / "output")[topic] for each in folders)
+    assert written.keys() == wanted.keys() >= {"business_plan.md"}
+    assert [name for name in wanted if written[name] != wanted[name]] == []
 
 
 def test_limits_hold_over_all_workers(fleet: Program, workers: Workers, wire: Wire):
@@ -316,6 +390,13 @@ def test_versions_leave_each_other_alone(fleet: Program, workers: Workers):
     refused = fleet("fleet", "resume", old[0])
     assert refused.returncode == 2
     assert "belongs to version old" in refused.stderr
+    ours = submit(fleet, topics(1), AIGENFLOW_FLEET__VERSION="new")
+    assert fleet("fleet", "cancel", *ours).returncode == 0
+    resumed = fleet("fleet", "resume", "--all", env={"AIGENFLOW_FLEET__VERSION": "new"})
+    assert resumed.stdout.splitlines() == [
+        "1 sessions belong to version old and are left to workers of that version.",
+        "Waiting again: 1",
+    ]
 
 
 def test_a_worker_that_is_asked_to_end_hands_its_sessions_on(
@@ -350,7 +431,7 @@ def test_a_dead_workers_calls_are_waste(
     first = workers.start("--quiet")
     wait_until(fleet, lambda seen: seen["sessions"][0]["phase"] == 2, 90)
     deadline = time.monotonic() + 20
-    while slots_of(database, first) != 1:  # all but the slow one have ended
+    while slots_of(database, first) != 1 or not is_asked_but_for_one(database, wire):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     reserved = Decimal(status(fleet)["budgets"][0]["reserved_usd"])
@@ -383,6 +464,86 @@ def test_a_worker_that_was_frozen_for_too_long_ends_with_its_calls(
     workers.running.remove(first)
     assert slots_of(database, first) == 0
     assert repeated(wire.bill()) <= lost_calls(database)[0]
+
+
+@contextlib.contextmanager
+def dashboard(program: Program) -> Iterator[Visitor]:
+    """The pages of the fleet, while the block lasts."""
+    process = program.start("dashboard", "--fleet", "--no-browser")
+    try:
+        yield Visitor(launch_address(process))
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_a_worker_ends_when_the_database_stays_away_and_its_next_one_goes_on(
+    fleet: Program, workers: Workers, wire: Wire, database: str
+):
+    """Everybody says what is wrong; a page that is open waits, and shows the end of its run."""
+    fleet.environ["AIGENFLOW_FLEET__DEAD_AFTER_SECONDS"] = "4"
+    wire.script(defaults={"latency_s": 0.5})
+    (name,) = submit(fleet, topics(1))
+    first = workers.start("--quiet")
+    run = f"/runs/{name}"
+    with dashboard(fleet) as visitor, visitor.following(f"{run}/events") as told:
+        wait_until(fleet, lambda seen: seen["sessions"][0]["phase"] == 2, 90)
+        with server_away():
+            asked = fleet("fleet", "status")
+            assert (asked.returncode, "cannot be reached" in asked.stderr) == (2, True)
+            _out, problem = first.communicate(timeout=20)
+            assert first.returncode == 6
+            assert "silent for so long" in problem
+            assert "the database away" in problem
+            next_one = fleet("worker", "--quiet")
+            assert (next_one.returncode, "cannot be reached" in next_one.stderr) == (2, True)
+            waiting = threading.Thread(target=visitor.get, args=(run,))
+            waiting.start()
+            assert not told().endswith(CLOSED)
+        workers.running.remove(first)
+        workers.start("--quiet")
+        wait_until(fleet, all_are("completed"), 60)
+        visitor.until(run, lambda reply: "13 of 13 answers" in reply.words)
+        deadline = time.monotonic() + 20
+        while not told().endswith(CLOSED):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "event: ended" in told()
+        waiting.join(20)
+        assert not waiting.is_alive()
+    assert repeated(wire.bill()) <= lost_calls(database)[0]
+
+
+def test_a_worker_outlives_an_outage_that_is_longer_than_its_patience(
+    fleet: Program, wire: Wire, database: str
+):
+    """It goes on with its session, and no answer is lost; pages say that the database is away."""
+    fleet.environ["AIGENFLOW_FLEET__DEAD_AFTER_SECONDS"] = "60"
+    impatient = Impatient(fleet.folder, fleet.environ)
+    wire.script(defaults={"latency_s": 0.5})
+    (name,) = submit(fleet, topics(1))
+    workers = Workers(impatient)
+    worker = workers.start("--quiet")
+    run = f"/runs/{name}"
+    with dashboard(impatient) as visitor, visitor.following(f"{run}/events") as told:
+        wait_until(fleet, lambda seen: seen["sessions"][0]["phase"] == 2, 90)
+        with server_away():
+            away = visitor.get(run)
+            assert (away.status, "The database cannot be read" in away.words) == (503, True)
+            deadline = time.monotonic() + 20
+            while not told().endswith(CLOSED):  # then the page asks again by itself
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert "event: ended" not in told()
+        wait_until(fleet, all_are("completed"), 60)
+        assert "13 of 13 answers" in visitor.get(run).words
+    assert worker.poll() is None
+    workers.stop()
+    assert repeated(wire.bill()) == 0
+    [(billed,)] = ask(database, "SELECT COUNT(*) FROM usage WHERE billed_nano > 0")
+    assert billed == len(wire.billed()), "what could not be settled is booked in the end"
+    assert ask(database, "SELECT COUNT(*) FROM reservations") == [(0,)]
+    assert ask(database, "SELECT COUNT(*) FROM fleet_slots WHERE worker <> ''") == [(0,)]
 
 
 def test_a_budget_holds_for_all_workers_together(

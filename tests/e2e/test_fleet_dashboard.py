@@ -2,81 +2,22 @@
 
 from __future__ import annotations
 
-import html
-import http.client
 import json
 import re
 import subprocess
-import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.support.postgres import NO_SERVER, POSTGRES, own_database
 from tests.support.program import Program, Wire
+from tests.support.visitor import Reply, Visitor, launch_address
 
 pytestmark = pytest.mark.skipif(not POSTGRES, reason=NO_SERVER)
 
 TOPIC = "Solar-powered ice cream carts"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the server answered."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
-
-    @property
-    def words(self) -> str:
-        """The page's own text, without its tags."""
-        main = self.text.partition("<main")[2]
-        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", main)).split())
-
-
-class Visitor:
-    """A browser's part of the conversation: it has exchanged the token for a cookie."""
-
-    def __init__(self, url: str) -> None:
-        address = urllib.parse.urlsplit(url)
-        self._host = address.netloc
-        self._headers = {"host": self._host, "origin": f"http://{self._host}"}
-        entered = self._send("POST", "/enter", {"token": address.fragment})
-        assert entered.status == 303
-        self._headers["cookie"] = entered.headers["set-cookie"].partition(";")[0]
-        found = re.search(r'name="token" value="(\w+)"', self.get("/").text)
-        assert found is not None
-        self._form = found[1]
-
-    def get(self, path: str) -> Reply:
-        return self._send("GET", path)
-
-    def post(self, path: str, **fields: str) -> Reply:
-        return self._send("POST", path, {"token": self._form, **fields})
-
-    def until(self, path: str, holds: Callable[[Reply], object], within_s: float = 30) -> Reply:
-        """The page at ``path`` once it ``holds``."""
-        end = time.monotonic() + within_s
-        while not holds(reply := self.get(path)):
-            assert time.monotonic() < end, reply.words[:3000]
-            time.sleep(0.1)
-        return reply
-
-    def _send(self, method: str, path: str, fields: Mapping[str, str] | None = None) -> Reply:
-        body = None if fields is None else urllib.parse.urlencode(fields)
-        with closing(http.client.HTTPConnection(self._host, timeout=20)) as connection:
-            connection.request(method, path, body, self._headers)
-            response = connection.getresponse()
-            headers = {name.lower(): value for name, value in response.getheaders()}
-            return Reply(response.status, headers, response.read())
 
 
 @pytest.fixture
@@ -103,10 +44,7 @@ def _running(program: Program, *arguments: str) -> Iterator[subprocess.Popen[str
 @pytest.fixture
 def visitor(fleet: Program) -> Iterator[Visitor]:
     with _running(fleet, "dashboard", "--fleet", "--no-browser") as process:
-        assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+/enter#\w+", process.stdout.readline())
-        assert found is not None
-        yield Visitor(found[0])
+        yield Visitor(launch_address(process))
 
 
 def _sessions(program: Program) -> list[dict[str, str]]:

@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 
 from aigenflow.core.clock import SystemClock
-from aigenflow.core.db import PostgresDatabase
+from aigenflow.core.db import DatabaseAwayError, PostgresDatabase
 from aigenflow.core.errors import ConfigError, InputError, SessionNotFoundError
 from aigenflow.core.models import DocumentType, Language
-from aigenflow.engine.fleet_control import FleetControl, engine_url, open_fleet_database, prepare
+from aigenflow.engine.fleet_control import (
+    FleetControl,
+    engine_url,
+    open_fleet_database,
+    prepare,
+    reaching_database,
+)
 from aigenflow.engine.fleet_models import Claim, FleetStatus, FleetWorker, Overview, Publication
 from aigenflow.engine.fleet_store import FleetStore
 from aigenflow.engine.local import LocalEngine
@@ -62,6 +68,7 @@ def control(url: str) -> Iterator[FleetControl]:
 
 
 def claimed(store: FleetStore, name: str, by: str = "w1") -> Claim:
+    store.register(worker(by))
     claim = store.claim(name, by)
     assert claim is not None
     return claim
@@ -106,7 +113,7 @@ class TestStore:
         assert store.finish(claimed(store, "b"), Publication())
         assert store.cancel(["a", "b"]) == ["a"]
         assert not store.advance(claim, 2)
-        assert store.claim("a", "w2") is None
+        assert store.claim("a", "w1") is None
         assert session_status(store, "b") is FleetStatus.COMPLETED
 
     def test_a_session_waits_again_only_where_it_had_ended(self, store: FleetStore):
@@ -147,9 +154,8 @@ class TestStore:
     def test_a_silent_worker_is_given_to_one_caller(self, store: FleetStore):
         """It is buried once, may beat no more, and its sessions wait."""
         store.add([spec("a")], "1")
-        store.register(worker("w1"))
-        assert store.beat("w1")
         claimed(store, "a", "w1")
+        assert store.beat("w1")
         assert store.bury(60) == []
         time.sleep(0.05)
         assert [each.id for each in store.bury(0.01, "1")] == ["w1"]
@@ -217,6 +223,17 @@ class TestControl:
         engine = LocalEngine(tmp_path, SystemClock())
         assert await control.fetch("a", engine) == tmp_path / "a"
         assert engine.read("a").status.value == "stopped"
+
+    def test_a_database_that_goes_away_under_the_engine_is_no_bug(self, control: FleetControl):
+        """Whatever its driver says: a restart in the midst of a start is told in plain words."""
+        nowhere = "postgresql://nobody@127.0.0.1:9/none"
+        with pytest.raises(DatabaseAwayError):
+            prepare(nowhere, control.store._database)
+        with pytest.raises(DatabaseAwayError):
+            FleetControl(nowhere, control.store, "1")
+        with pytest.raises(ConfigError, match="cannot be reached") as told, reaching_database():
+            prepare(nowhere, control.store._database)
+        assert "Is the server running" in told.value.hint
 
     def test_an_unknown_session_is_an_error(self, control: FleetControl):
         """It names the command that lists them."""

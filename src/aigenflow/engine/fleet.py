@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aigenflow.core.db import DatabaseError, PostgresDatabase
-from aigenflow.core.errors import AigenflowError, JournalWriteError
+from aigenflow.core.errors import AigenflowError, ConfigError, JournalWriteError
 from aigenflow.engine.fleet_control import (
     APPLICATION,
     QUEUE,
     WORKFLOW,
     FleetControl,
     OnDeath,
+    engine_errors,
     engine_url,
 )
 from aigenflow.engine.fleet_lease import BEATS, Lease
@@ -59,6 +60,9 @@ GRACE_S = 2.5
 
 RETRY_PAUSE_S = 1.0
 """How long a session rests whose books could not be written, in seconds."""
+
+_AWAY = (DatabaseError, JournalWriteError)
+"""What is raised where the database does not do what it must, for now."""
 
 Write: TypeAlias = Callable[[Runner], Awaitable[object]]
 """Does what is left of a session: the pipeline."""
@@ -227,11 +231,11 @@ class FleetWorkerProcess:
             lease.start()
             try:
                 await self._launch()
-                await self._bury_others()
+                await self._look_after_others()
             finally:
                 await self._end_work()
                 lease.end()
-                with contextlib.suppress(DatabaseError):  # then the others will find out
+                with contextlib.suppress(*_AWAY, ConfigError):  # then the others will find out
                     await asyncio.to_thread(self._control.clear_up, self.worker, self._on_death)
 
     def _open_pulse(self) -> FleetStore:
@@ -239,6 +243,10 @@ class FleetWorkerProcess:
         return FleetStore(PostgresDatabase(self._options.url))
 
     async def _launch(self) -> None:
+        with engine_errors():
+            await self._launch_engine()
+
+    async def _launch_engine(self) -> None:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         DBOS(
@@ -268,15 +276,17 @@ class FleetWorkerProcess:
             on_conflict="always_update",
         )
 
-    async def _bury_others(self) -> None:
+    async def _look_after_others(self) -> None:
         """Take over, again and again, from those who are silent."""
+        version = self._options.version
+        with contextlib.suppress(DatabaseError):
+            await asyncio.to_thread(self._control.adopt, version)
         while True:
-            with contextlib.suppress(DatabaseError):  # the lease tells if it stays away
+            # Whoever is not cleared up after is given to the next who looks. A ledger that cannot
+            # be opened is a ConfigError; the lease tells if the database stays away.
+            with contextlib.suppress(*_AWAY, ConfigError):
                 await asyncio.to_thread(
-                    self._control.bury,
-                    self._options.dead_after_s,
-                    self._on_death,
-                    self._options.version,
+                    self._control.bury, self._options.dead_after_s, self._on_death, version
                 )
             await asyncio.sleep(self._options.dead_after_s / BEATS)
 
@@ -286,15 +296,16 @@ class FleetWorkerProcess:
         """The workflow: its steps are the pipeline's, its result the status it ended with."""
         spec = SessionSpec.model_validate(plain)
         places = self._take_places()
-        claim = await self._claim(spec.session)
-        if claim is None:
-            return FleetStatus.CANCELLED.value
-        runner = FleetRunner(spec, claim, self._store, places, lambda: self._is_stopping)
+        claim: Claim | None = None
         with self._at_work(spec.session):
             try:
+                claim = await self._claim(spec.session)
+                if claim is None:
+                    return await self._conclude(spec.session)
+                runner = FleetRunner(spec, claim, self._store, places, lambda: self._is_stopping)
                 return await self._write_session(runner, claim)
-            except JournalWriteError:
-                await self._rest(claim)
+            except _AWAY:  # nor may the engine hear of it: it would end the session for good
+                await self._rest(spec.session, claim)
                 raise asyncio.CancelledError from None
             except _lost_rights():
                 raise asyncio.CancelledError from None
@@ -308,6 +319,10 @@ class FleetWorkerProcess:
         if self._is_stopping:
             raise asyncio.CancelledError
         claim = await asyncio.to_thread(self._store.claim, session, self.worker.id)
+        if claim is None and not await asyncio.to_thread(self._store.beat, self.worker.id):
+            # The others have given this worker up, and look for what it had no more.
+            await asyncio.to_thread(self._control.requeue, session, self.worker.id)
+            raise HandedOverError
         if claim is None or claim.tries <= MAX_TRIES:
             return claim
         message = _("The session was begun {count} times without finishing a step.").format(
@@ -316,15 +331,21 @@ class FleetWorkerProcess:
         await self._stop_session(claim, message, _("Its workers may have died of it."))
         return None
 
+    async def _conclude(self, session: str) -> str:
+        """What became of a session that has ended: who finished it may have died telling so."""
+        found = await asyncio.to_thread(lambda: next(self._store.sessions([session]), None))
+        status = found.status if found else FleetStatus.CANCELLED
+        if status is FleetStatus.COMPLETED and self._on_finished is not None:
+            await self._on_finished(session)
+        return status.value
+
     async def _write_session(self, runner: FleetRunner, claim: Claim) -> str:
         try:
             await self._write(runner)
-        except JournalWriteError:
+        except _AWAY:
             raise
         except AigenflowError as error:
             return await self._stop_session(claim, error.message, error.hint)
-        except DatabaseError:  # it stays away: so will the heartbeat, and others take over
-            raise HandedOverError from None
         except Exception as error:  # noqa: BLE001 - a bug ends its session, not all of them
             problem = f"{type(error).__name__}: {error}"
             message = _("This is a bug in aigenflow: {problem}").format(problem=problem[:500])
@@ -342,11 +363,15 @@ class FleetWorkerProcess:
         self._on_session(claim.session, FleetStatus.STOPPED, message)
         return FleetStatus.STOPPED.value
 
-    async def _rest(self, claim: Claim) -> None:
-        """Put a session back whose books could not be written: the database was away."""
-        await asyncio.sleep(RETRY_PAUSE_S)
-        await asyncio.to_thread(self._store.hand_back, claim)
-        await asyncio.to_thread(self._control.requeue, claim.session, self.worker.id)
+    async def _rest(self, session: str, claim: Claim | None) -> None:
+        """Put a session back for which the database was away, as soon as it is there again."""
+        while True:
+            await asyncio.sleep(RETRY_PAUSE_S)
+            with contextlib.suppress(DatabaseError):
+                if claim is not None:
+                    await asyncio.to_thread(self._store.hand_back, claim)
+                await asyncio.to_thread(self._control.requeue, session, self.worker.id)
+                return
 
     @contextlib.contextmanager
     def _at_work(self, session: str) -> Iterator[None]:

@@ -6,13 +6,21 @@ their steps in the same database as the fleet's own tables.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from aigenflow.core.db import DatabaseError, PostgresDatabase, open_database
+from aigenflow.core.db import (
+    DatabaseAwayError,
+    DatabaseError,
+    PostgresDatabase,
+    open_database,
+    patiently,
+)
 from aigenflow.core.errors import ConfigError, InputError, SessionNotFoundError
 from aigenflow.engine.fleet_models import (
     FleetSession,
@@ -27,7 +35,9 @@ from aigenflow.engine.models import SessionSpec, StepRecord
 from aigenflow.engine.runner import Step
 
 if TYPE_CHECKING:
-    from dbos import DBOSClient
+    from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+
+_T = TypeVar("_T")
 
 APPLICATION = "aigenflow"
 QUEUE = "aigenflow-sessions"
@@ -49,17 +59,24 @@ def open_fleet_database(url: str) -> PostgresDatabase:
     hint = _("Give --database postgresql://USER@HOST/NAME, or set fleet.database_url.")
     if not url:
         raise ConfigError(_("No database is named for the fleet."), hint=hint)
-    try:
+    with reaching_database():
         database = open_database(url)
+    if not isinstance(database, PostgresDatabase):
+        database.close()
+        raise ConfigError(_("A fleet needs a PostgreSQL database."), hint=hint)
+    return database
+
+
+@contextlib.contextmanager
+def reaching_database() -> Iterator[None]:
+    """``ConfigError`` in place of :class:`~aigenflow.core.db.DatabaseError`: a command's end."""
+    try:
+        yield
     except DatabaseError as error:
         raise ConfigError(
             _("The fleet's database cannot be reached: {problem}").format(problem=error),
             hint=_("Is the server running, and may you use it? docs/fleet.md sets one up."),
         ) from error
-    if not isinstance(database, PostgresDatabase):
-        database.close()
-        raise ConfigError(_("A fleet needs a PostgreSQL database."), hint=hint)
-    return database
 
 
 def engine_url(url: str) -> str:
@@ -72,15 +89,18 @@ def engine_url(url: str) -> str:
 def prepare(url: str, database: PostgresDatabase) -> FleetStore:
     """The fleet's tables and the engine's, made where there are none.
 
-    Raises :class:`~aigenflow.core.errors.ConfigError`.
+    Raises :class:`~aigenflow.core.errors.ConfigError`, and ``DatabaseAwayError``.
     """
     dbos_is_there()
     from dbos import DBOS
 
     store = FleetStore(database)
     try:
-        DBOS.migrate(engine_url(url))
+        with engine_errors():
+            DBOS.migrate(engine_url(url))
         store.prepare()
+    except DatabaseAwayError:
+        raise
     except DatabaseError as error:
         raise ConfigError(
             _("The fleet's tables cannot be made: {problem}").format(problem=error),
@@ -102,7 +122,11 @@ def dbos_is_there() -> None:
 
 
 class FleetControl:
-    """The hands on a fleet: of one ``version``, where it starts or resumes sessions."""
+    """The hands on a fleet: of one ``version``, where it starts or resumes sessions.
+
+    Methods wait for a server that is away, and raise :class:`~aigenflow.core.db.DatabaseError`
+    where it stays away.
+    """
 
     def __init__(self, url: str, store: FleetStore, version: str) -> None:
         dbos_is_there()
@@ -110,12 +134,14 @@ class FleetControl:
 
         self.store = store
         self.version = version
-        self._client: DBOSClient = DBOSClient(
-            system_database_url=engine_url(url),
-            serializer=DBOSPortableJSONSerializer(),
-            application_name=APPLICATION,
-            system_database_pool_size=2,
-        )
+        with engine_errors():
+            self._client: DBOSClient = DBOSClient(
+                system_database_url=engine_url(url),
+                serializer=DBOSPortableJSONSerializer(),
+                application_name=APPLICATION,
+                system_database_pool_size=2,
+                retry_connection_errors=False,  # it would do so for ever, and more and more seldom
+            )
 
     def submit(self, specs: Sequence[SessionSpec]) -> None:
         """Let the sessions wait for workers. What is interrupted, :meth:`recover` completes."""
@@ -129,7 +155,7 @@ class FleetControl:
         A call that is under way ends and is remembered, because it is paid for.
         """
         cancelled = self.store.cancel(sessions)
-        self._client.cancel_workflows(cancelled)
+        _ask(lambda: self._client.cancel_workflows(cancelled))
         return cancelled
 
     def resume(self, sessions: Sequence[str]) -> list[str]:
@@ -162,8 +188,9 @@ class FleetControl:
         Returns how many workers and how many sessions it concerned.
         """
         buried = self.bury(silent_s, on_death)
+        adopted = self.adopt()
         waiting = [each.spec.session for each in self.store.sessions(status=FleetStatus.WAITING)]
-        return len(buried), self._revive(waiting)
+        return len(buried), adopted + self._revive(waiting)
 
     def bury(
         self, silent_s: float, on_death: OnDeath, version: str | None = None
@@ -177,12 +204,25 @@ class FleetControl:
     def clear_up(self, worker: FleetWorker, on_death: OnDeath) -> None:
         """Hand on what a worker had that does no more. Doing it twice changes nothing."""
         on_death(worker)
-        running = self._client.list_workflows(
-            executor_id=worker.id, status="PENDING", load_input=False, load_output=False
-        )
-        for workflow in running:
+        for workflow in self._taken(executor_id=worker.id):
             self.requeue(workflow.workflow_id, worker.id)
         self.store.forget(worker.id)
+
+    def adopt(self, version: str | None = None) -> int:
+        """Put the sessions back that a worker has whom nobody knows; return how many they were.
+
+        A machine that was suspended may take some in the moment before it notices.
+        """
+        taken = self._taken(app_version=version)
+        known = self.store.worker_ids()  # afterwards: whoever took one had told its name before
+        lost = [
+            (each.workflow_id, each.executor_id)
+            for each in taken
+            if each.executor_id and each.executor_id not in known
+        ]
+        for worker in {worker for _session, worker in lost}:
+            self.store.forget(worker)
+        return sum(self.requeue(session, worker) for session, worker in lost)
 
     def requeue(self, session: str, worker: str) -> bool:
         """Put a session back that ``worker`` has; false where it has it no more.
@@ -190,7 +230,8 @@ class FleetControl:
         One statement that names the worker: cancelling and resuming, the public way, could take
         the session from the next one.
         """
-        return self._client._sys_db.reenqueue_for_recovery(session, [worker], QUEUE)  # noqa: SLF001
+        engine = self._client._sys_db  # noqa: SLF001
+        return _ask(lambda: engine.reenqueue_for_recovery(session, [worker], QUEUE))
 
     def overview(self) -> Overview:
         """How many sessions stand where, and who works."""
@@ -209,7 +250,7 @@ class FleetControl:
 
     def steps(self, session: str) -> list[StepOutput]:
         """The finished steps of a session, in the order of the pipeline."""
-        history = self._client.list_workflow_steps(session)
+        history = _ask(lambda: self._client.list_workflow_steps(session))
         return [StepOutput.model_validate(step["output"]) for step in history if step["output"]]
 
     async def fetch(self, name: str, engine: LocalEngine) -> Path:
@@ -247,14 +288,27 @@ class FleetControl:
         self._client.destroy()
 
     def _enqueue(self, spec: SessionSpec, version: str) -> None:
-        self._client.enqueue(
-            {
-                "queue_name": QUEUE,
-                "workflow_name": WORKFLOW,
-                "workflow_id": spec.session,
-                "app_version": version,
-            },
-            spec.model_dump(mode="json"),
+        options: EnqueueOptions = {
+            "queue_name": QUEUE,
+            "workflow_name": WORKFLOW,
+            "workflow_id": spec.session,
+            "app_version": version,
+        }
+        _ask(lambda: self._client.enqueue(options, spec.model_dump(mode="json")))
+
+    def _taken(
+        self, *, executor_id: str | None = None, app_version: str | None = None
+    ) -> list[WorkflowStatus]:
+        """The sessions that a worker took from the queue and has not ended."""
+        return _ask(
+            lambda: self._client.list_workflows(
+                executor_id=executor_id,
+                app_version=app_version,
+                queue_name=QUEUE,
+                status="PENDING",
+                load_input=False,
+                load_output=False,
+            )
         )
 
     def _revive(self, sessions: Sequence[str]) -> int:
@@ -262,12 +316,7 @@ class FleetControl:
         revived = 0
         for at in range(0, len(sessions), _AT_ONCE):
             some = list(sessions[at : at + _AT_ONCE])
-            known = {
-                each.workflow_id: each.status
-                for each in self._client.list_workflows(
-                    workflow_ids=some, load_input=False, load_output=False
-                )
-            }
+            known = {each.workflow_id: each.status for each in _ask(partial(self._statuses, some))}
             for session in self.store.sessions(some):
                 name = session.spec.session
                 if name not in known:
@@ -275,9 +324,38 @@ class FleetControl:
                 elif known[name] in ("ENQUEUED", "PENDING"):
                     continue
                 else:
-                    self._client.rewind_workflow(name, start_step=_ALL_STEPS, queue_name=QUEUE)
+                    with engine_errors():  # once: what is in the queue cannot be put there again
+                        self._client.rewind_workflow(name, start_step=_ALL_STEPS, queue_name=QUEUE)
                 revived += 1
         return revived
+
+    def _statuses(self, sessions: list[str]) -> list[WorkflowStatus]:
+        return self._client.list_workflows(
+            workflow_ids=sessions, load_input=False, load_output=False
+        )
+
+
+def _ask(run: Callable[[], _T]) -> _T:
+    """``run()``, repeated while the server is away: for what the engine may be asked twice."""
+
+    def once() -> _T:
+        with engine_errors():
+            return run()
+
+    return patiently(once)
+
+
+@contextlib.contextmanager
+def engine_errors() -> Iterator[None]:
+    """The errors of the engine's driver as those of our own."""
+    from sqlalchemy import exc
+
+    try:
+        yield
+    except exc.SQLAlchemyError as error:
+        away = isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError)
+        kind = DatabaseAwayError if away else DatabaseError
+        raise kind(" ".join(str(error).split())) from error
 
 
 async def _remember(session: LocalSession, step: StepOutput) -> None:

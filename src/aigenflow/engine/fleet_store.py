@@ -77,10 +77,14 @@ class FleetStore:
             )
 
     def claim(self, session: str, worker: str) -> Claim | None:
-        """Take a session; ``None`` where it is not to be run (any more)."""
+        """Take a session; ``None`` where it is not to be run (any more), or not by that worker.
+
+        Others cannot give the worker up meanwhile: they would not find what it takes here.
+        """
         rows = self._database.query(
-            "UPDATE fleet_sessions SET status = 'running', worker = ?, run = run + 1, "
-            "tries = tries + 1, message = '', hint = '', updated = clock_timestamp() "
+            "WITH alive AS (SELECT id FROM fleet_workers WHERE id = ? AND buried IS NULL FOR SHARE)"
+            " UPDATE fleet_sessions SET status = 'running', worker = alive.id, run = run + 1, "
+            "tries = tries + 1, message = '', hint = '', updated = clock_timestamp() FROM alive "
             "WHERE session = ? AND status IN ('waiting', 'running') RETURNING run, tries",
             (worker, session),
         )
@@ -96,7 +100,9 @@ class FleetStore:
 
     def stop(self, claim: Claim, message: str, hint: str) -> bool:
         """The session stops here and can be resumed; false as in :meth:`advance`."""
-        return self._change(claim, "status = 'stopped', message = ?, hint = ?", (message, hint))
+        change = "status = 'stopped', message = ?, hint = ?"
+        # Also where it has: of the first time, the answer may have been lost on its way.
+        return self._change(claim, change, (message, hint), "('running', 'stopped')")
 
     def hand_back(self, claim: Claim) -> bool:
         """Somebody else may take it: this try does not count; false as in :meth:`advance`."""
@@ -262,6 +268,10 @@ class FleetStore:
             )
             tx.execute("DELETE FROM fleet_workers WHERE id = ?", (worker,))
 
+    def worker_ids(self) -> frozenset[str]:
+        """The workers that have not been cleared up after."""
+        return frozenset(each for (each,) in self._database.query("SELECT id FROM fleet_workers"))
+
     def overview(self) -> Overview:
         """How many sessions stand where, and who works."""
         counts = self._database.query(
@@ -286,10 +296,12 @@ class FleetStore:
         """Close the connection."""
         self._database.close()
 
-    def _change(self, claim: Claim, change: str, values: tuple[Value, ...]) -> bool:
+    def _change(
+        self, claim: Claim, change: str, values: tuple[Value, ...], from_: str = "('running')"
+    ) -> bool:
         rows = self._database.query(
             f"UPDATE fleet_sessions SET {change}, updated = clock_timestamp() "  # noqa: S608
-            "WHERE session = ? AND run = ? AND status = 'running' RETURNING 1",
+            f"WHERE session = ? AND run = ? AND status IN {from_} RETURNING 1",
             (*values, claim.session, claim.run),
         )
         return bool(rows)
