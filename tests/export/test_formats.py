@@ -20,6 +20,7 @@ from aigenflow.export.fonts import text_families
 from aigenflow.export.formats import FORMATS, check_formats
 from aigenflow.export.hwpx import broken_parts
 from aigenflow.export.models import ExportInput
+from aigenflow.export.pandoc import pandoc_tree
 from aigenflow.export.reading import read_document
 from tests.export.documents import DATED, source
 from tests.export.make_reference import TARGET, make
@@ -87,6 +88,18 @@ def test_docx_says_what_the_markdown_says(made: tuple[ExportInput, dict[str, byt
     """Letter by letter, with footnotes; list numbers are the word processor's."""
     given, files = made
     assert bag(letters(docx_text(files["docx"]))) == bag(words(given.markdown))
+
+
+@pytest.mark.parametrize(
+    ("label", "kept"), [("**Open**", True), ("Open", False), ("**Open** here", False)]
+)
+def test_a_label_stays_on_the_page_of_its_list(label: str, kept: bool) -> None:
+    """A paragraph all in bold is the label of the list below it; any other may stand alone."""
+    given = ExportInput(
+        markdown=f"# T\n\n{label}\n\n- a\n", title="T", language=Language.EN, dated=DATED
+    )
+    tree = pandoc_tree(read_document(given), lambda image: image.name)
+    assert ("typst:sticky" in tree) is kept
 
 
 def test_pdf_says_what_the_markdown_says(made: tuple[ExportInput, dict[str, bytes]]) -> None:

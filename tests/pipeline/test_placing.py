@@ -120,6 +120,8 @@ def test_a_figure_without_its_section_is_told() -> None:
         ("표 2와 같다.", "표 3와 같다."),
         ("<표 2> 참조", "<표 3> 참조"),
         ("표 2개를 둔다.", "표 2개"),
+        ("표 1~2와 같다.", "표 1~3와 같다."),
+        ("표 2~5개를 둔다.", "표 2~5개를 둔다."),
     ],
 )
 def test_korean_mentions_follow_before_particles(said: str, becomes: str) -> None:

@@ -327,7 +327,7 @@ def test_free_questions_are_told_how_to_connect_a_model(language: Language) -> N
     text = Drafter().compose(question)
     assert "> Why &lt;b>? 2" in text
     assert "`ANTHROPIC_API_KEY`" in text
-    assert "`agents.gemini.backend`" in text
+    assert "`local.base_url`" in text
     assert "`aigenflow check`" in text
     assert (
         Drafter().compose(request("unknown", language=language)).startswith(text.split("\n", 1)[0])

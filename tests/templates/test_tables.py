@@ -84,6 +84,26 @@ def test_break_even_with_its_calculation() -> None:
     )
 
 
+def test_rows_of_a_korean_form_name_the_currency_of_the_plan() -> None:
+    """No amount in pounds stands beside a unit in won; other parentheses stay."""
+    rows = ["매출액(백만원)", "매출액", "보조금(정부지원)", "손익분기 시점(월)"]
+    result = filled(table(["항목", "1차 연도"], rows, fill="financials"))
+    assert [row[0] for row in result.rows] == ["매출액(GBP)", *rows[1:]]
+
+
+def test_entries_find_their_columns_in_the_other_language() -> None:
+    """A team and a schedule written down in Korean fill an English form."""
+    brief = (
+        "team:\n  - {직위: 개발자, 담당 업무: 앱, 보유 역량: 4년, 구성 상태: 완료}\n"
+        "milestones:\n  - {내용: 시제품, 추진 기간: 1~3개월 차, 세부 내용: 시험}\n"
+    )
+    columns = ["Position", "Task", "Skills (experience and education)", "Status"]
+    team = filled(table(columns, [], "team_table"), "team", brief=brief)
+    assert team.rows == (("개발자", "앱", "4년", "완료"),)
+    plan = table(["Work", "Period", "Details"], [], "schedule_table")
+    assert filled(plan, "milestones", brief=brief).rows == (("시제품", "1~3개월 차", "시험"),)
+
+
 def test_uses_become_rows_with_a_total() -> None:
     """The brief's own lines replace the suggested rows, and the total closes them."""
     outline = table(["Item", "Amount [thousand]", "Share [%]"], ["Product"], fill="use_of_funds")
@@ -165,6 +185,7 @@ def test_unit_titles_name_the_currency() -> None:
     assert unit_title("currency per month", "GBP") == "GBP per month"
     assert unit_title("thousand", "GBP") == "GBP thousand"
     assert unit_title("백만원", "USD") == "USD"
+    assert unit_title("만원/년", "GBP") == "GBP/년"
     assert unit_title("thousand", "") == "thousand"
 
 

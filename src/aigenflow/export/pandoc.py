@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from gettext import gettext as _
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -122,7 +123,13 @@ class _Writer:
         self._image_target = image_target
 
     def blocks(self, blocks: Blocks) -> list[_Node]:
-        return [self._block(block) for block in blocks]
+        return [
+            self._with_next(block) if _leads(block, following) else self._block(block)
+            for block, following in zip_longest(blocks, blocks[1:])
+        ]
+
+    def _with_next(self, block: Block) -> _Node:
+        return _node("Div", [_STICKY, [self._block(block)]])
 
     def _block(self, block: Block) -> _Node:
         match block:
@@ -220,6 +227,17 @@ class _Writer:
                 return [{"t": "LineBreak"}]
 
 
+def _leads(block: Block, following: Block | None) -> bool:
+    """Whether ``block`` is a label in bold for the list below it, to stay on the same page."""
+    return (
+        isinstance(block, Paragraph)
+        and isinstance(following, ItemList)
+        and all(
+            isinstance(inline, Styled) and inline.style is Style.STRONG for inline in block.children
+        )
+    )
+
+
 def _node(kind: str, content: Any) -> _Node:
     return {"t": kind, "c": content}
 
@@ -229,6 +247,7 @@ def _attributes(name: str = "", **values: str) -> list[Any]:
 
 
 _UNBROKEN = ["", [], [["typst:breakable", "false"]]]
+_STICKY = ["", [], [["typst:sticky", "true"]]]
 _CAPTION = ["", [], [["custom-style", "Table Caption"], ["typst:sticky", "true"]]]
 
 

@@ -20,7 +20,10 @@ from aigenflow.templates.models import Outline, Section, Table
 _MARKER = re.compile(r"^[ \t]*[*_`]*\[\[table:\s*([a-z0-9_-]+)\s*\]\][*_`]*[ \t]*$", re.MULTILINE)
 _STRAY_MARKER = re.compile(r"[*_`]*\[\[table:[^\]\n]*\]\][*_`]*")
 _CAPTION = re.compile(r"^\*\*(Table|표)[ \t]+(\d+)\.?[ \t]*(.*?)\*\*[ \t]*$")
-_MENTION = re.compile(r"\b(Table|표)([ \t]?)(\d+)(?![\dA-Za-z]|\s*\.\d|\s?[개건장종쪽행열])")
+_MENTION = re.compile(
+    r"\b(Tables?|표)([ \t]?)(\d+)(?:(\s?[~∼〜–]\s?)(\d+))?"
+    r"(?![\dA-Za-z]|\s*\.\d|\s?[개건장종쪽행열]|\s?[~∼〜–]\s?\d)"
+)
 _FIGURE = re.compile(
     r"\n*^!\[[^\]\n]*\]\(figures/[a-z_]+\.svg\)\n+\*(?:Figure|그림) \d+\.[^\n]*\*$", re.MULTILINE
 )
@@ -207,7 +210,8 @@ def _numbered(text: str) -> str:
     own = {n for n, _found in captions}
 
     def renamed(match: re.Match[str]) -> str:
-        return f"{match[1]}{match[2]}{new.get(int(match[3]), match[3])}"
+        first = f"{match[1]}{match[2]}{new.get(int(match[3]), match[3])}"
+        return f"{first}{match[4]}{new.get(int(match[5]), match[5])}" if match[5] else first
 
     return "\n".join(
         line if n in own else _MENTION.sub(renamed, line) for n, line in enumerate(lines)

@@ -133,7 +133,7 @@ def _no_model(request: AgentRequest) -> str:
         question = f"{question[:_QUESTION_UP_TO]} …"
     steps = (
         say("no_model_key", language),
-        say("no_model_local", language, agent=agent),
+        say("no_model_local", language),
     )
     blocks = (
         f"# {say('no_model_title', language)}",

@@ -65,7 +65,8 @@ def unit_title(unit: str, currency: str) -> str:
     if not currency:
         return unit
     if "원" in unit and currency != "KRW":
-        return currency
+        _won, per, period = unit.partition("/")
+        return f"{currency}{per}{period}"
     first = unit.split(" ", 1)[0]
     if first == "currency":
         return unit.replace("currency", currency, 1)
@@ -271,9 +272,15 @@ def _row_title(row: _Row, plan: Plan) -> str:
     if row.entry is not None or row.use is not None:
         return row.label
     unit = _ROW_UNIT.search(row.label)
-    if unit is None or not ("currency" in unit[1] or unit[1] in _ENGLISH_SCALES):
+    if unit is None or not _is_money(unit[1]):
         return row.label
     return f"{row.label[: unit.start()]}({unit_title(unit[1], plan.figures.currency)})"
+
+
+def _is_money(unit: str) -> bool:
+    """Whether the unit of a row is an amount of money in an outline's words."""
+    won = unit.partition("/")[0]
+    return "currency" in unit or unit in _ENGLISH_SCALES or won == "원" or won in _WON_SCALES
 
 
 _SAME_FIELD: tuple[frozenset[str], ...] = tuple(
@@ -283,16 +290,16 @@ _SAME_FIELD: tuple[frozenset[str], ...] = tuple(
         "strength|strengths|강점|장점",
         "weakness|weaknesses|약점|단점|한계",
         "difference|our difference|당사와의 차이|본 과제의 우위|차이",
-        "role|담당|담당 업무|역할|담당 내용|직위",
-        "experience|relevant experience|관련 경력|경력|보유 역량|역량",
+        "role|task|담당|담당 업무|역할|담당 내용|직위",
+        "experience|relevant experience|skills|관련 경력|경력|보유 역량|역량",
         "likelihood|probability|발생 가능성|가능성",
         "impact|영향",
         "response|mitigation|대응|대안",
         "prevention|예방",
         "owner|책임자|담당자|담당",
         "early sign|조기 징후|징후",
-        "date|when|시기|추진 기간|기간|일정",
-        "result|measurable result|측정 가능한 결과|세부 내용|결과|이정표",
+        "date|when|period|시기|추진 기간|기간|일정",
+        "result|measurable result|details|측정 가능한 결과|세부 내용|결과|이정표",
         "target|목표값|목표",
         "baseline|기준값|현재값|기준값(현재)",
         "unit|단위",

@@ -462,10 +462,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         " `PERPLEXITY_API_KEY` 가운데 하나 이상.",
     ),
     "no_model_local": (
-        "Run a local OpenAI-compatible server such as Ollama, and set `agents.{agent}.backend` to"
-        " `compatible`, with its `base_url` and `model`.",
-        "Ollama 같은 OpenAI 호환 로컬 서버를 실행하고 `agents.{agent}.backend`를"
-        " `compatible`로, `base_url`과 `model`을 그 서버에 맞게 설정합니다.",
+        "Run a local OpenAI-compatible server such as Ollama. If it is not at Ollama's usual"
+        " address, set `local.base_url`.",
+        "Ollama 같은 OpenAI 호환 로컬 서버를 실행합니다. Ollama의 기본 주소가 아니면"
+        " `local.base_url`에 주소를 설정합니다.",
     ),
     "no_model_check": ("Then run `aigenflow check`.", "그런 다음 `aigenflow check`를 실행합니다."),
 }  # fmt: skip
