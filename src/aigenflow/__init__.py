@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aigenflow.app import App as App
-    from aigenflow.app import Assignment as Assignment
     from aigenflow.core.config import Settings as Settings
     from aigenflow.core.config import home_directory as home_directory
     from aigenflow.core.config import load_settings as load_settings
@@ -21,10 +20,11 @@ if TYPE_CHECKING:
     from aigenflow.core.models import DocumentType as DocumentType
     from aigenflow.core.models import GatewayResponse as GatewayResponse
     from aigenflow.core.models import Language as Language
+    from aigenflow.pipeline.assignment import Assignment as Assignment
 
 _HOMES = {
     "App": "aigenflow.app",
-    "Assignment": "aigenflow.app",
+    "Assignment": "aigenflow.pipeline.assignment",
     "Settings": "aigenflow.core.config",
     "home_directory": "aigenflow.core.config",
     "load_settings": "aigenflow.core.config",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigenflow.cli.console import TerminatedError, json_text, run_async
+from aigenflow.cli.console import TerminatedError, harmless, json_text, run_async
 from tests.support.commands import Run
 
 
@@ -26,6 +26,26 @@ def test_errors_for_scripts_carry_none_either(aigenflow: Run) -> None:
     done = aigenflow("resume", "a\x9b2Jb", "--json")
     assert "\x9b" not in done.out
     assert "a" in json.loads(done.out)["message"]
+
+
+@given(st.text())
+def test_no_text_begins_a_formula(text: str) -> None:
+    """Whatever a model or a session is called, also behind control characters."""
+    assert not harmless(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\x1b[1m="])
+def test_no_cell_is_a_formula(start: str) -> None:
+    """Whatever a spreadsheet could compute is text, and drives no terminal."""
+    cell = harmless(f"{start}cmd|' /C calc'!A0")
+    assert cell.startswith("'")
+    assert "\x1b" not in cell
+
+
+@pytest.mark.parametrize("cell", ["", "It grew 15%.", "15%", "매출", "'quoted'"])
+def test_words_are_left_as_they_are(cell: str) -> None:
+    """A cell that begins with a word or a digit is no formula."""
+    assert harmless(cell) == cell
 
 
 async def _rises(number: signal.Signals) -> str:

@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigenflow.cli.figures import dollars
-from aigenflow.cli.stats import harmless
 from aigenflow.core.clock import Clock
 from aigenflow.core.config import load_settings
 from aigenflow.core.models import ServedFrom, TokenUsage
@@ -306,12 +305,6 @@ def test_csv_has_a_line_per_row_and_no_formula(aigenflow: Run, tracker: TokenTra
     assert second["model"] == '\'=HYPERLINK("http://x","y")'
     assert second["prompt_cache_saving_usd"] == "-0.010000000"
     assert second["input_tokens"] == "10000"
-
-
-@given(st.text())
-def test_no_text_begins_a_formula(text: str):
-    """Whatever a model or a session is called, also behind control characters."""
-    assert not harmless(text).startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 @given(st.decimals(min_value=-(10**9), max_value=10**9, places=9))

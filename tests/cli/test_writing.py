@@ -9,8 +9,10 @@ from typing import Any, Self
 import pytest
 
 from aigenflow.cli.progress import SilentProgress
-from aigenflow.cli.writing import AT_ONCE, _write_together
+from aigenflow.cli.writing import AT_ONCE, AT_ONCE_IN_JOBS, _write_together, at_once
+from aigenflow.core.config import BatchSettings, Settings
 from aigenflow.core.errors import InputError
+from aigenflow.core.models import ProcessingChoice
 
 
 class Session:
@@ -61,7 +63,7 @@ class Desk:
 def together(desk: Desk, names: list[str]) -> Any:
     sessions: list[Any] = []
     takes: Any = [desk.take(name) for name in names]
-    return _write_together(desk, takes, sessions, SilentProgress())  # type: ignore[arg-type]
+    return _write_together(desk, takes, sessions, SilentProgress(), AT_ONCE)  # type: ignore[arg-type]
 
 
 async def test_sessions_are_taken_when_their_turn_comes() -> None:
@@ -71,6 +73,18 @@ async def test_sessions_are_taken_when_their_turn_comes() -> None:
     assert [one.document.name for one in outcomes] == [f"s{n}" for n in range(100)]
     assert desk.most_open == AT_ONCE
     assert desk.open == 0
+
+
+@pytest.mark.parametrize("by_default", list(ProcessingChoice))
+def test_more_documents_are_written_side_by_side_in_batch_jobs(
+    by_default: ProcessingChoice,
+) -> None:
+    """What was asked for counts, else the settings."""
+    settings = Settings(batch=BatchSettings(processing=by_default))
+    in_jobs = by_default is ProcessingChoice.BATCH
+    assert at_once(None, settings) == (AT_ONCE_IN_JOBS if in_jobs else AT_ONCE)
+    assert at_once(ProcessingChoice.BATCH, settings) == AT_ONCE_IN_JOBS
+    assert at_once(ProcessingChoice.FLEX, settings) == AT_ONCE
 
 
 async def test_a_session_that_cannot_be_begun_does_not_disturb_the_others() -> None:

@@ -97,6 +97,15 @@ def test_a_file_that_cannot_be_used_is_one_clear_error(
         ("budget.ring_fence_percent", 120, "it must be at most 100"),
         ("budget.daily_usd", -1, "it must be at least 0"),
         ("retry.attempts", 11, "it must be at most 10"),
+        ("cache.ttl_hours", float("inf"), "it must be at most 876000"),
+        ("cache.ttl_hours_by_phase", {2: 0}, "it must be more than 0"),
+        ("cache.ttl_hours_by_phase", {6: 1}, "it must be at most 5"),
+        ("cache.max_size_mb", float("inf"), "it must be at most 1e+09"),
+        ("budget.monthly_usd", float("inf"), "it must be a number"),
+        ("budget.phase_usd", {0: 1}, "it must be at least 1"),
+        ("budget.phase_usd", {9: 1}, "it must be at most 5"),
+        ("budget.phase_usd", {4: float("inf")}, "it must be a number"),
+        ("budget.thresholds", [50, 0], "it must be at least 1"),
     ],
 )
 def test_what_is_wrong_with_a_value_is_said_in_our_words(

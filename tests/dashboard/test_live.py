@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from aigenflow.app import App, Assignment
+import pytest
+
+from aigenflow.app import App
 from aigenflow.core.config import Settings
-from aigenflow.core.errors import ConfigError
+from aigenflow.core.db import DatabaseError
+from aigenflow.core.errors import ConfigError, SessionDamagedError
 from aigenflow.core.events import TaskFinished, TaskStarted, TextArrived, Warned
 from aigenflow.core.models import (
     AgentType,
@@ -21,6 +24,7 @@ from aigenflow.dashboard.live import LiveRun, Runs, as_event, watch
 from aigenflow.dashboard.progress import phases_of
 from aigenflow.engine.local import LocalSession
 from aigenflow.engine.models import SessionStatus
+from aigenflow.pipeline.assignment import Assignment
 
 ROUTE = Route(
     agent=AgentType.CHATGPT, actor=AgentType.CHATGPT, backend=Backend.OPENAI, model="gpt-6.1-sol"
@@ -124,6 +128,60 @@ async def test_the_end_of_the_dashboard_names_what_is_unfinished(
     assert runs.unfinished == [session.spec.session]
     app.engine.open(session.spec.session).close()
     await app.__aexit__(None, None, None)
+
+
+class _TidyingApp(_WaitingApp):
+    """Has something to settle when it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settled = False
+
+    async def write(self, session: LocalSession, on_event: object) -> Path:
+        try:
+            return await super().write(session, on_event)
+        finally:
+            await asyncio.sleep(0.05)
+            self.settled = True
+
+
+async def test_a_second_cancel_does_not_disturb_the_first(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """What a stopped run settles on its way out is settled, however often it is told to stop."""
+    app, session = await _session(settings, tmp_path / "home")
+    tidying = _TidyingApp()
+    runs = Runs(tidying)  # type: ignore[arg-type]
+    runs.begin(session)
+    await asyncio.sleep(0)
+    name = session.spec.session
+    first = asyncio.create_task(runs.cancel(name))
+    await asyncio.sleep(0.01)
+    assert await runs.cancel(name)
+    assert await first
+    assert tidying.settled
+    await app.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "error", [SessionDamagedError("It cannot be read."), DatabaseError("It is away.")]
+)
+async def test_a_session_that_cannot_be_read_ends_the_stream(error: Exception) -> None:
+    """Without the word that the run has ended: the page asks again by itself."""
+    answers: list[Exception | bool] = [True, error]
+
+    async def draw() -> str:
+        return "a"
+
+    async def goes_on() -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    run = LiveRun("s")
+    run.wake()
+    assert [text async for text in watch(draw, lambda: run, goes_on)] == [as_event("a")]
 
 
 async def test_only_what_looks_different_is_sent() -> None:

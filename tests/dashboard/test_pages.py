@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
+import re
+import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +17,12 @@ from pathlib import Path
 import pytest
 
 from aigenflow.core.config import Settings
-from aigenflow.core.models import DocumentType, Language, TokenUsage
-from aigenflow.dashboard.pages import runs
+from aigenflow.core.errors import InputError
+from aigenflow.core.files import write_atomically
+from aigenflow.core.models import DocumentType, Language, ProcessingChoice, TokenUsage
+from aigenflow.dashboard.live import Runs
+from aigenflow.dashboard.pages import run, runs
+from aigenflow.dashboard.sessions import LocalSessions
 from aigenflow.engine.local import LocalEngine
 from aigenflow.engine.models import SessionSpec, SessionState, SessionStatus
 from tests.dashboard.conftest import Client
@@ -254,3 +263,125 @@ def test_settings_say_when_monitoring_is_off(client: Client, settings: Settings)
     assert "Monitoring is switched off" in client.get("/cost").text
     assert client.get("/").status == 200
     assert client.get("/cache").status == 200
+
+
+def test_what_has_ended_need_not_be_stopped(client: Client, document: str) -> None:
+    """A run that ends while its page is looked at: the button does nothing, and complains not."""
+    reply = client.post(f"/runs/{document}/cancel")
+    assert (reply.status, reply.headers.get("location")) == (303, f"/runs/{document}")
+    assert client.app.engine.read(document).status is SessionStatus.COMPLETED
+
+
+def _held_run(client: Client, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run of this dashboard that goes on until it is cancelled."""
+
+    async def wait(*_given: object) -> Path:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(client.app, "write", wait)
+    reply = client.post("/runs", {"topic": TOPIC, "template": "default", "language": "en"})
+    return reply.headers["location"].removeprefix("/runs/")
+
+
+def test_two_tabs_may_both_resume(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second finds the run under way, which is what it asked for."""
+    name = _held_run(client, monkeypatch)
+    assert client.post(f"/runs/{name}/cancel").status == 303
+    for _tab in range(2):
+        assert client.post(f"/runs/{name}/resume").status == 303
+    assert client.app.engine.read(name).status in (SessionStatus.STOPPED, SessionStatus.RUNNING)
+    assert client.post(f"/runs/{name}/cancel").status == 303
+
+
+def test_a_quotation_is_ordered_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form that is sent twice begins one run; a new quotation, even of the same, another."""
+    _held_run(client, monkeypatch)
+    wanted = {"topic": TOPIC, "template": "default", "language": "en"}
+
+    def order() -> str:
+        found = re.search(r'name="order" value="(\w+)"', client.post("/plan", wanted).text)
+        assert found is not None
+        return found[1]
+
+    first = {**wanted, "order": order()}
+    begun = {client.post("/runs", first).headers["location"] for _click in range(3)}
+    again = client.post("/runs", {**wanted, "order": order()}).headers["location"]
+    assert len(begun) == 1
+    assert again not in begun
+    assert len(client.app.session_names()) == 3
+
+
+def test_an_order_that_failed_can_be_given_again(client: Client) -> None:
+    """A full disk, or a topic that is none: the same form starts the run once it is put right."""
+    wanted = {"topic": TOPIC, "template": "default", "language": "en", "order": "7"}
+    assert client.post("/runs", {**wanted, "topic": ""}).status == 400
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client.app, "start", _full_disk)
+        assert "No room." in client.post("/runs", wanted).text
+    assert client.post("/runs", wanted).status == 303
+
+
+def _full_disk(_assignment: object) -> None:
+    raise InputError("No room.")
+
+
+def test_files_that_come_and_go_do_not_break_the_page(client: Client, document: str) -> None:
+    """While formats are written, there are temporary files; they are not the document's."""
+    final = client.app.engine.folder(document) / "final"
+    sessions = LocalSessions(client.app, Runs(client.app))
+    there, stop = set(sessions.files(document)), threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for number in range(40):
+                write_atomically(final / f"{number}.pdf", b"%PDF")
+                (final / f"{number}.pdf").unlink()
+
+    (final / ".business_plan.pdf.0a1b.tmp").write_bytes(b"half of it")
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = {name for _look in range(200) for name in sessions.files(document)}
+    finally:
+        stop.set()
+        writer.join()
+    assert seen >= there
+    assert not [name for name in seen if name.endswith(".tmp")]
+
+
+def test_the_form_starts_from_the_users_settings(client: Client) -> None:
+    """Who buys in batch jobs by setting is not led to buy live."""
+    assert 'value="live" selected' in client.get("/plan").text
+    batch = client.app.settings.batch.model_copy(update={"processing": ProcessingChoice.BATCH})
+    client.app.settings = client.app.settings.model_copy(update={"batch": batch})
+    assert 'value="batch" selected' in client.get("/plan").text
+
+
+def test_a_stream_keeps_the_language_of_its_page(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another tab that switches the language does not mix it into a page that is being watched."""
+    name = _held_run(client, monkeypatch)
+    host, port = client.host.split(":")
+    with closing(http.client.HTTPConnection(host, int(port), timeout=20)) as watching:
+        cookie = _with(client, "aigenflow-language=ko")
+        watching.request("GET", f"/runs/{name}/events", headers={"cookie": cookie})
+        stream = watching.getresponse()
+
+        def next_view() -> str:
+            return "".join(iter(lambda: stream.readline().decode().rstrip("\n"), ""))
+
+        assert "실행 중" in next_view()
+        assert client.get("/").text.count('<html lang="en"') == 1
+        monkeypatch.setattr(run, "phases_of", lambda *_: ())  # something else to draw
+        assert "실행 중" in next_view()
+        assert '<html lang="en"' in client.get("/").text
+    assert client.post(f"/runs/{name}/cancel").status == 303
+
+
+@pytest.mark.parametrize("days", ["-1", "999999", "9" * 20])
+def test_an_impossible_age_is_refused(client: Client, days: str) -> None:
+    """No entry is older than the calendar goes back, or younger than none."""
+    assert client.get(f"/cache?older_than_days={days}").status == 400
+    assert client.post("/cache/clear", {"older_than_days": days}).status == 400

@@ -96,6 +96,21 @@ def test_without_the_cookie_there_is_nothing(cookies: tuple[str, ...]) -> None:
     assert ACCESS.judge(replace(OUR_FORM, cookies=cookies)) is Verdict.NO_COOKIE
 
 
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        (f'prefs={{"dark": true}}; aigenflow-8123={"c" * 32}',),
+        (f'user="2|1:0|10:17|a b"; a[0]=1; =x; y; aigenflow-8123={"c" * 32}',),
+        (f"aigenflow-8123={'d' * 32}; aigenflow-8123={'c' * 32}",),
+        (f"aigenflow-8123={'c' * 32}; aigenflow-8123={'d' * 32}",),
+        ("other=1", f"aigenflow-8123={'c' * 32};x=1"),
+    ],
+)
+def test_cookies_of_others_do_not_hide_ours(cookies: tuple[str, ...]) -> None:
+    """Every server on this machine shares one set of cookies, and some hold what is no cookie."""
+    assert ACCESS.judge(replace(OURS, cookies=cookies)) is Verdict.PASS
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get"])
 def test_other_methods_are_refused(method: str) -> None:
     """Pages are read and forms are sent; nothing else is spoken."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aigenflow.cache.key_generator import ingredients
+from aigenflow.cli.quality import EXIT_FAILED, EXIT_NOT_VERIFIED
 from aigenflow.core import errors
 from aigenflow.core.config import Settings, leaf_keys, load_settings
 from aigenflow.core.models import AgentRequest, AgentType, Backend, ContextDocument, Route
@@ -103,13 +104,14 @@ def test_the_table_of_templates_is_complete() -> None:
 
 
 def test_every_exit_code_is_explained() -> None:
-    """The table has the codes of the tree of errors and of the program's end."""
+    """The table has the codes of the tree of errors, of a verdict and of the program's end."""
     page = (DOCS / "guide" / "sessions.md").read_text("utf-8")
     told = {int(n) for cells in rows(page) for n in re.findall(r"^\d+(?:, \d+)*$", cells[0])
             for n in n.split(", ")}  # fmt: skip
     raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)
               and issubclass(kind, errors.AigenflowError)}  # fmt: skip
-    assert told == {0, EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, *raised}
+    verdicts = {EXIT_FAILED, EXIT_NOT_VERIFIED}
+    assert told == {0, EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, *verdicts, *raised}
 
 
 def test_every_ingredient_of_the_cache_key_is_explained() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +36,9 @@ TOPIC = ["--topic", "Subscription meal kits"]
         (["ask", "--agent", "hal", "hello"], "'hal' is not one of"),
         (["config", "set", "caching_enable", "false"], "features.caching_enabled"),
         (["config", "set", "ttl_hours", "never"], "cache.ttl_hours"),
-        (["confg"], "No such command 'confg'"),
+        (["ask", " "], "The question is empty."),
+        (["quality", "no-such-file.md"], "no-such-file.md cannot be read: No such file"),
+        (["confg"], "No such command 'confg'. Did you mean 'config'?"),
     ],
 )
 def test_wrong_use_is_one_clear_error(offline: Program, arguments: list[str], message: str) -> None:
@@ -44,6 +48,18 @@ def test_wrong_use_is_one_clear_error(offline: Program, arguments: list[str], me
     assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert not (offline.folder / "output").exists()
+
+
+def test_a_refused_key_is_named_by_its_variable(program: Program, wire: Wire) -> None:
+    """`check` says where each key that a provider refused was read from, and not what it is."""
+    wire.script(accepted_keys=["sk-good"])
+    keys = {"ANTHROPIC_API_KEY": "sk-good", "OPENAI_API_KEY": "sk-wrong-one"}
+    done = program("check", env=keys)
+    assert done.returncode == 4
+    assert "openai answered 401" in done.stdout
+    assert "The key is read from OPENAI_API_KEY: look at its value." in done.stdout
+    assert "anthropic answered 401" not in done.stdout
+    assert "sk-wrong-one" not in done.stdout + done.stderr
 
 
 def test_a_topic_that_is_not_text_is_refused(offline: Program) -> None:
@@ -122,6 +138,27 @@ def test_errors_for_scripts_are_json(offline: Program) -> None:
     assert '"error": "InputError"' in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "help_of"),
+    [
+        (["run"], "aigenflow run --help"),
+        (["run", *TOPIC, "--lang", "fr"], "aigenflow run --help"),
+        (["cache", "show"], "aigenflow cache show --help"),
+        (["cash"], "aigenflow --help"),
+    ],
+)
+def test_a_mistyped_command_is_json_for_scripts_too(
+    offline: Program, arguments: list[str], help_of: str
+) -> None:
+    """Exit code 2, one value on standard output, nothing on standard error."""
+    done = offline(*arguments, "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    told = json.loads(done.stdout)
+    assert told["error"] == "UsageError"
+    assert told["message"]
+    assert told["hint"] == help_of
+
+
 def test_debug_shows_the_traceback(offline: Program) -> None:
     """Only then."""
     done = offline("--debug", "run", "--topic", "abc")
@@ -149,6 +186,20 @@ def test_a_home_that_is_a_file_is_named(offline: Program, arguments: list[str]) 
     assert done.returncode == 2, done
     assert f"The home directory {file} cannot be used" in done.stderr
     assert "AIGENFLOW_HOME" in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o703, 0o1777])
+def test_a_home_that_others_can_write_to_is_refused(quick: Program, wire: Wire, mode: int) -> None:
+    """Its settings say where keys and texts go; the way out is told, and works."""
+    home = Path(quick.environ["AIGENFLOW_HOME"])
+    home.mkdir()
+    home.chmod(mode)
+    refused = quick("ask", "Hello there")
+    assert refused.returncode == 2, refused.stderr
+    assert f"chmod 700 {home}" in refused.stderr
+    assert wire.bill() == []
+    home.chmod(0o700)
+    assert quick("ask", "Hello there").returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [["run", *TOPIC], ["stats"], ["config", "path"]])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,57 @@ def test_an_answer_that_came_in_pieces_is_remembered_whole(quick: Program, wire:
     assert len(wire.billed()) == 2
     assert quick("ask", "Count for me").stdout == first
     assert len(wire.billed()) == 2
+
+
+def test_a_full_cache_lets_go_of_what_was_not_used_for_longest(quick: Program, wire: Wire) -> None:
+    """With room for three and a half answers, the fourth costs the one that nobody asked for."""
+    questions = ("What is a USP?", "What is a UPS?", "What is a USB?", "What is a URL?")
+    quick("ask", questions[0])
+    (entry,) = entries(quick)
+    room = {"AIGENFLOW_CACHE__MAX_SIZE_MB": str(3.5 * entry.stat().st_size / 2**20)}
+    for question in (questions[1], questions[2], questions[0], questions[3]):
+        quick("ask", question, env=room)
+    assert len(wire.billed()) == 4
+    assert len(entries(quick)) == 3
+    assert stats(quick)["evictions"] == 1
+    quick("ask", questions[0], env=room)
+    assert len(wire.billed()) == 4
+    quick("ask", questions[1], env=room)
+    assert len(wire.billed()) == 5
+
+
+def test_clear_takes_only_what_it_is_asked_to(quick: Program) -> None:
+    """By phase, age, session and expiry; what does not fit stays."""
+    run(quick)
+    session = quick.session().name
+    old = {"AIGENFLOW_CACHE__TTL_HOURS_BY_PHASE": '{"3": 0.0000001}'}
+
+    def cleared(*options: str) -> int:
+        done = quick("cache", "clear", "--yes", *options, env=old)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout.split()[0])
+
+    assert cleared("--older-than", "1h") == 0
+    assert cleared("--session", "another-session") == 0
+    assert cleared("--phase", "2") == 2
+    assert cleared("--expired") == 3
+    assert cleared("--session", session) == 8
+    assert entries(quick) == []
+
+
+def test_a_question_to_another_service_is_another_question(quick: Program, wire: Wire) -> None:
+    """Its address, the agent's options and a search can all change the answer."""
+    quick("ask", "What is a USP?")
+    address = quick.environ["AIGENFLOW_AGENTS__CLAUDE__BASE_URL"]
+    other = address.replace("127.0.0.1", "localhost")
+    quick("ask", "What is a USP?", env={"AIGENFLOW_AGENTS__CLAUDE__BASE_URL": other})
+    quick("ask", "What is a USP?", env={"AIGENFLOW_AGENTS__CLAUDE__OPTIONS": '{"seed": 7}'})
+    quick("ask", "What is a USP?", "--web-search")
+    assert len(wire.billed()) == 4
+
+
+def test_two_spellings_of_the_same_hangul_are_one_question(quick: Program, wire: Wire) -> None:
+    """A keyboard composes syllables, a file name on a Mac is decomposed."""
+    for form in ("NFC", "NFD"):
+        assert quick("ask", unicodedata.normalize(form, "사업 계획이란?")).returncode == 0
+    assert len(wire.billed()) == 1

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from tests.support.program import Program, Wire
+from tests.support.visitor import launch_address
 
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -82,14 +83,11 @@ Launched: TypeAlias = tuple[Program, str, "subprocess.Popen[str]"]
 
 
 @contextmanager
-def _launched(program: Program) -> Iterator[Launched]:
+def _launched(program: Program, port: int = 0) -> Iterator[Launched]:
     """The dashboard as the command starts it, and the address that it prints."""
-    process = program.start("dashboard", "--no-browser")
-    assert process.stdout is not None
-    found = re.search(r"http://127\.0\.0\.1:\d+/enter#\w+", process.stdout.readline())
-    assert found is not None
+    process = program.start("dashboard", "--no-browser", "--port", str(port))
     try:
-        yield program, found[0], process
+        yield program, launch_address(process), process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -228,3 +226,17 @@ def test_ctrl_c_ends_it_and_says_how_to_go_on(launched: Launched, page: Page, wi
     assert f"aigenflow resume {name}" in told
     wire.script()
     assert program("resume", name).returncode == 0
+
+
+def test_a_page_of_an_earlier_dashboard_says_so(launched: Launched, page: Page, wire: Wire) -> None:
+    """It does not stand there as if the run went on, when one was killed and another listens."""
+    program, url, process = launched
+    _hold_research(wire)
+    page.open(url)
+    _plan(page)
+    page.one("#start").click()
+    page.until(lambda: "2 of 13 answers" in page.text())
+    process.kill()
+    process.communicate(timeout=20)
+    with _launched(program, urlsplit(url).port or 0):
+        page.until(lambda: "This dashboard is private" in page.text())

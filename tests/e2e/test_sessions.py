@@ -258,7 +258,9 @@ def test_a_long_pause_asked_for_by_the_providers_ends_resumable(quick: Program, 
     )
     done = quick("run", "--topic", TOPIC, "--json")
     assert done.returncode == 5
-    assert json.loads(done.stdout)["error"] == "PauseRequestedError"
+    told = json.loads(done.stdout)
+    assert told["error"] == "PauseRequestedError"
+    assert "3600 s" in told["hint"]
     assert len(wire.bill()) == 2
     wire.script()
     assert quick("resume", quick.session().name).returncode == 0

@@ -16,7 +16,6 @@ from aigenflow.monitoring.cost_calculator import (
     bill,
     cost,
     estimate,
-    next_cliff,
     price,
     worst_case,
 )
@@ -339,14 +338,6 @@ def test_the_worst_case_is_the_worst(used: TokenCounts, model: str, mode: Served
     quoted = rates(model, mode)
     most = worst_case(used.input, used.output, quoted, used.searches)
     assert price(five_minutes, quoted).total <= most
-
-
-def test_the_next_cliff_is_named():
-    """Below a threshold it is the next one, above the last there is none."""
-    haiku = rates("claude-haiku-5-5")
-    assert next_cliff(100_000, haiku) == 100_000
-    assert next_cliff(100_001, haiku) is None
-    assert next_cliff(1, rates("claude-sonnet-5-5")) is None
 
 
 @given(st.integers(-(10**17), 10**17))

@@ -12,7 +12,7 @@ import pytest
 from aigenflow.core.errors import ConfigError
 from aigenflow.core.models import AgentType, Backend, ServedFrom
 from aigenflow.monitoring.models import Rates, RateSource
-from aigenflow.monitoring.price_book import PriceBook, is_loopback
+from aigenflow.monitoring.price_book import PriceBook
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 MILLION = 1_000_000
@@ -249,15 +249,19 @@ def test_loading_prices_imports_no_price_tables(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
-@pytest.mark.parametrize("url", ["http://127.1.2.3/v1", "http://LOCALHOST/", "https://[::1]/"])
-def test_loopback_is_recognised(url: str):
-    """Every loopback address is this machine."""
-    assert is_loopback(url)
-
-
 @pytest.mark.parametrize(
-    "url", ["", "http://127.0.0.1.evil.com", "http://user@example.com", "http://10.0.0.1", "x"]
+    "url",
+    ["http://127.1.2.3/v1", "http://LOCALHOST/", "https://[::1]/", "http://ollama.localhost:11434"],
 )
-def test_other_addresses_are_not_loopback(url: str):
-    """An address that only looks like this machine is not."""
-    assert not is_loopback(url)
+def test_a_server_on_this_machine_is_free(tmp_path: Path, url: str):
+    """However this machine is written, and whatever the model is called."""
+    rates = book(tmp_path).rates_for(AgentType.CLAUDE, Backend.COMPATIBLE, "m", NOW, base_url=url)
+    assert (known(rates).base.input, known(rates).source) == (0, RateSource.RULE)
+
+
+@pytest.mark.parametrize("url", [None, "", "http://127.0.0.1.evil.com", "http://10.0.0.1", "x"])
+def test_a_server_elsewhere_has_no_price(tmp_path: Path, url: str | None):
+    """An address that only looks like this machine is not free."""
+    prices = book(tmp_path)
+    rates = prices.rates_for(AgentType.CLAUDE, Backend.COMPATIBLE, "m", NOW, base_url=url)
+    assert rates is None

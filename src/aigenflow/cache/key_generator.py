@@ -28,7 +28,8 @@ from aigenflow.core.errors import InputError
 from aigenflow.core.models import FIELDS_THAT_CANNOT_MATTER, AgentRequest, AgentType, Route
 
 KEY_SCHEMA: Final = 1
-"""Raised when the meaning of a key changes, so that old entries are not found any more."""
+"""Raised when the meaning of a key changes, or an adapter speaks another version of its provider's
+API (an address that names a version is in the key anyway): old entries are not found any more."""
 
 Normalize: TypeAlias = Literal["specified", "none"]
 """Whether prompts that differ in case and spacing only are one question."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("ask", help=_("Send one question to one agent and print the answer."))
-@click.argument("prompt")
+@click.argument("prompt", type=options.TEXT)
 @click.option(
     "--agent",
     type=click.Choice(["claude", "chatgpt", "gemini", "perplexity"]),
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     help=_("Who is asked."),
 )
-@click.option("--system", default="", help=_("Standing instruction."))
+@click.option("--system", type=options.TEXT, default="", help=_("Standing instruction."))
 @click.option(
     "--max-output-tokens",
     type=click.IntRange(16, 128_000),
@@ -50,6 +50,8 @@ def command(
     allow_unpriced: bool,
     trusted_hosts: tuple[str, ...],
 ) -> None:
+    if not prompt.strip():
+        raise click.UsageError(_("The question is empty."))
     from aigenflow.app import App
     from aigenflow.cli.progress import SilentProgress
 

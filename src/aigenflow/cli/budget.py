@@ -13,13 +13,13 @@ import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import ask_leave, json_text, printable, read_settings
-from aigenflow.cli.figures import dollars, draw, percent, plain
+from aigenflow.cli.figures import dollars, draw, plain
+from aigenflow.core import words
 
 if TYPE_CHECKING:
     from aigenflow.core.config import Settings
     from aigenflow.monitoring.models import (
         Account,
-        BudgetKind,
         BudgetLimits,
         OpenReservation,
         ReservationState,
@@ -57,7 +57,7 @@ def _warn_if_off(settings: Settings) -> None:
 
 
 @command.command("show", help=_("Show every budget: its limit, what is spent, reserved and left."))
-@click.option("--session", help=_("Also the budgets of this session."))
+@click.option("--session", type=options.TEXT, help=_("Also the budgets of this session."))
 @options.as_json()
 def show(session: str | None, as_json: bool) -> None:
     from aigenflow.monitoring.report import budget_accounts
@@ -118,17 +118,6 @@ def _resets(window: Window, zone: tzinfo) -> datetime | None:
     return datetime.combine(window.last_day + timedelta(days=1), time(), zone)
 
 
-def title(kind: BudgetKind) -> str:
-    """What a budget is called."""
-    return {
-        "day": _("Daily"),
-        "week": _("Weekly"),
-        "month": _("Monthly"),
-        "session": _("Session"),
-        "phase": _("Phase"),
-    }[kind.value]
-
-
 def _print_table(accounts: tuple[Account, ...], zone: tzinfo) -> None:
     from rich.table import Table
 
@@ -141,11 +130,11 @@ def _print_table(accounts: tuple[Account, ...], zone: tzinfo) -> None:
     for account in accounts:
         resets = _resets(account.window, zone)
         table.add_row(
-            title(account.window.kind),
+            words.budget(account.window.kind.value),
             printable(account.window.name),
             dollars(account.window.cap),
             dollars(account.spent),
-            percent(account.used_percent),
+            words.percent(account.used_percent),
             dollars(account.reserved),
             dollars(_left(account)),
             f"{resets:%Y-%m-%d %H:%M}" if resets else "-",
@@ -162,7 +151,7 @@ def _explanations(limits: BudgetLimits) -> Iterator[str]:
         )
     if limits.ring_fence:
         yield _("{share} of every budget is kept for writing and review.").format(
-            share=percent(limits.ring_fence * 100)
+            share=words.percent(limits.ring_fence * 100)
         )
     yield (
         _("A call that a budget has no room for is not made.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aigenflow.cache.models import CacheStats, EntryFilter, EntryMeta, Explanation, Listed
 
 EXIT_FINDINGS = 1
-_AGE = re.compile(r"(\d+)\s*([mhdw])\Z")
+_AGE = re.compile(r"(\d{1,5})\s*([mhdw])\Z")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -51,9 +51,13 @@ def _cache() -> Iterator[CacheManager]:
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
-        click.option("--provider", help=_("Only answers of this agent or back-end.")),
+        click.option(
+            "--provider", type=options.TEXT, help=_("Only answers of this agent or back-end.")
+        ),
         click.option("--phase", type=click.IntRange(0, 5), help=_("Only answers of this phase.")),
-        click.option("--session", help=_("Only answers that this session bought.")),
+        click.option(
+            "--session", type=options.TEXT, help=_("Only answers that this session bought.")
+        ),
         click.option("--expired", is_flag=True, help=_("Only answers past their time to live.")),
     ):
         function = decorate(function)
@@ -265,15 +269,17 @@ def doctor(fix: bool, as_json: bool) -> int:
     ),
 )
 @click.argument("key", required=False)
-@click.option("--prompt", help=_("A question as given to `aigenflow ask`."))
+@click.option("--prompt", type=options.TEXT, help=_("A question as given to `aigenflow ask`."))
 @click.option(
     "--agent",
     type=click.Choice(["claude", "chatgpt", "gemini", "perplexity"]),
     default="claude",
     show_default=True,
 )
-@click.option("--system", default="")
-@click.option("--max-output-tokens", default=4096, show_default=True)
+@click.option("--system", type=options.TEXT, default="")
+@click.option(
+    "--max-output-tokens", type=click.IntRange(16, 128_000), default=4096, show_default=True
+)
 @click.option("--web-search", is_flag=True)
 def why(
     key: str | None,

@@ -11,7 +11,7 @@ from aigenflow.cli import options
 from aigenflow.cli.console import json_text, printable, read_settings, run_async
 
 if TYPE_CHECKING:
-    from aigenflow.app import AgentCheck
+    from aigenflow.agents.casting import AgentCheck
 
 EXIT_PROVIDER = 4
 
@@ -22,7 +22,8 @@ EXIT_PROVIDER = 4
 @options.as_json()
 @options.trust_base_url()
 def command(as_json: bool, trusted_hosts: tuple[str, ...]) -> int:
-    from aigenflow.app import App, describe_cast
+    from aigenflow.agents.notices import describe_cast
+    from aigenflow.app import App
 
     settings, home = read_settings(trusted_hosts=trusted_hosts, keeps_books=True)
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import json_text, printable, read_settings
+from aigenflow.cli.console import harmless, json_text, printable, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aigenflow.pipeline.claims import Claim
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _SENTENCE_WIDTH = 70
 
 
@@ -35,9 +34,9 @@ _SENTENCE_WIDTH = 70
 def command(
     session: str, output_dir: Path | None, section: str, as_json: bool, as_csv: bool
 ) -> None:
-    from aigenflow.app import read_claims
     from aigenflow.core.clock import SystemClock
     from aigenflow.engine.local import LocalEngine
+    from aigenflow.pipeline.finished import read_claims
 
     if as_json and as_csv:
         raise click.UsageError(_("Give --json or --csv, not both."))
@@ -92,15 +91,8 @@ def _csv_text(claims: Sequence[Claim]) -> str:
         )
     )
     for claim in claims:
-        writer.writerow(_harmless(value or "") for value in _fields(claim).values())
+        writer.writerow(harmless(value or "") for value in _fields(claim).values())
     return table.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    plain = printable(cell)
-    is_formula = any(text.startswith(_FORMULA_STARTS) for text in (cell, plain))
-    return f"'{plain}" if is_formula else plain
 
 
 def _print_sections(claims: Sequence[Claim]) -> None:
@@ -118,7 +110,7 @@ def _print_sections(claims: Sequence[Claim]) -> None:
         table = Table(box=None, pad_edge=False, header_style="")
         for title in (_("Figure"), _("Source"), _("Verdict"), _("Written by"), _("Call")):
             table.add_column(title, no_wrap=True)
-        table.add_column(_("Statement"), overflow="ellipsis", no_wrap=True)
+        table.add_column(_("Statement"), overflow="fold")
         for claim in listed:
             table.add_row(*_row(claim))
         draw(table)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aigenflow.core.config import Settings
 
 _T = TypeVar("_T")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _ESCAPED = {number: f"\\u{number:04x}" for number in range(0x7F, 0xA0)}
 _CONTROL = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -33,6 +34,13 @@ class TerminatedError(BaseException):
 def printable(text: str) -> str:
     """``text`` without what could drive a terminal; line breaks and tabs stay."""
     return _CONTROL.sub("", text)
+
+
+def harmless(cell: str) -> str:
+    """``cell`` as :func:`printable` text that no spreadsheet takes for a formula."""
+    clean = printable(cell)
+    is_formula = any(text.startswith(_FORMULA_STARTS) for text in (cell, clean))
+    return f"'{clean}" if is_formula else clean
 
 
 def json_text(value: object, *, indent: int | None = 2) -> str:

@@ -47,6 +47,7 @@ def command(
     trusted_hosts: tuple[str, ...],
 ) -> None:
     from aigenflow.app import App
+    from aigenflow.cli.writing import job_hint, resume_hint
 
     listening = _listening(port)
     settings, home = read_settings(
@@ -61,19 +62,19 @@ def command(
         click.echo(_("Dashboard: {url}").format(url=dashboard.launch_url))
         click.echo(_("The address lets in whoever has it. Ctrl-C ends the dashboard."), err=True)
 
+        app = App(settings, home=home, allow_unpriced=allow_unpriced, on_event=dashboard.on_event)
+
         async def serve() -> None:
-            app = App(
-                settings, home=home, allow_unpriced=allow_unpriced, on_event=dashboard.on_event
-            )
             async with app:
                 await dashboard.serve(app, control=control, open_browser=not no_browser)
 
         try:
             run_async(serve())
         finally:
-            for session in dashboard.unfinished:
-                told = _("Go on with: {command}").format(command=f"aigenflow resume {session}")
-                click.echo(printable(told), err=True)
+            hints = [job_hint(job) for job in app.jobs_left]
+            hints += [resume_hint(name, settings.output_dir) for name in dashboard.unfinished]
+            for hint in hints:
+                click.echo(printable(hint), err=True)
 
 
 def _listening(port: int) -> Dashboard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from gettext import gettext as _
@@ -60,14 +60,19 @@ def database_option() -> options.Decorator[Any]:
 def opened_fleet(database_url: str | None, output_dir: Path | None = None) -> Iterator[Fleet]:
     """The fleet that the options and settings name, its tables made where there are none.
 
-    Raises :class:`~aigenflow.core.errors.ConfigError`.
+    Raises :class:`~aigenflow.core.errors.ConfigError`, also where the database goes away later.
     """
-    from aigenflow.engine.fleet_control import FleetControl, open_fleet_database, prepare
+    from aigenflow.engine.fleet_control import (
+        FleetControl,
+        open_fleet_database,
+        prepare,
+        reaching_database,
+    )
     from aigenflow.gateway import shared_limits
 
     settings, home = read_settings(output_dir=output_dir, keeps_books=True)
     url = database_url or settings.fleet.database_url
-    with contextlib.ExitStack() as stack:
+    with reaching_database(), contextlib.ExitStack() as stack:
         database = open_fleet_database(url)
         stack.callback(database.close)
         store = prepare(url, database)
@@ -168,7 +173,11 @@ def resume(sessions: tuple[str, ...], everything: bool, database: str | None) ->
 
     ended = (FleetStatus.STOPPED, FleetStatus.CANCELLED)
     with opened_fleet(database) as fleet:
-        resumed = fleet.control.resume(_chosen(fleet, sessions, everything, ended))
+        if everything:
+            tell_of_others(_ended_elsewhere(fleet, ended))
+        resumed = fleet.control.resume(
+            _chosen(fleet, sessions, everything, ended, fleet.control.version)
+        )
     click.echo(_("Waiting again: {count}").format(count=len(resumed)))
 
 
@@ -212,15 +221,43 @@ def fetch(
             click.echo(printable(str(folder)))
 
 
+def tell_of_others(counts: Mapping[str, int]) -> None:
+    """Say how many sessions of other versions there are, and that nothing is done with them."""
+    for other, count in counts.items():
+        click.echo(
+            _(
+                "{count} sessions belong to version {other} and are left to workers of that "
+                "version."
+            ).format(count=count, other=other)
+        )
+
+
+def _ended_elsewhere(fleet: Fleet, statuses: Sequence[FleetStatus]) -> dict[str, int]:
+    """How many sessions of ``statuses`` each other version has."""
+    found: dict[str, int] = {}
+    for (version, status), count in fleet.control.overview().counts.items():
+        if status in statuses and version != fleet.control.version:
+            found[version] = found.get(version, 0) + count
+    return found
+
+
 def _chosen(
-    fleet: Fleet, named: Sequence[str], everything: bool, statuses: Sequence[str]
+    fleet: Fleet,
+    named: Sequence[str],
+    everything: bool,
+    statuses: Sequence[FleetStatus],
+    version: str | None = None,
 ) -> list[str]:
-    """The sessions named, which must be there, or all of ``statuses``."""
+    """The sessions named, which must be there, or all of ``statuses`` (of ``version``)."""
     if everything == bool(named):
         raise click.UsageError(_("Name sessions, or give --all."))
     if named:
         return [fleet.control.session(name).spec.session for name in named]
-    return [each.spec.session for each in fleet.control.store.sessions() if each.status in statuses]
+    return [
+        each.spec.session
+        for each in fleet.control.store.sessions()
+        if each.status in statuses and version in (None, each.version)
+    ]
 
 
 # What is shown

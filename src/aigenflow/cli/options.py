@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, get_args
 
 import click
 
@@ -17,6 +17,29 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 Decorator = Callable[[_F], _F]
+
+
+class _Text(click.ParamType[str]):
+    """What people write. Bytes of another encoding, which no store and no provider takes, are not.
+
+    For names of files, which may have any bytes, use ``click.Path``.
+    """
+
+    name = "text"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            problem = _("It is not valid Unicode; check the encoding of your terminal (UTF-8).")
+            self.fail(problem, param, ctx)
+        return text
+
+
+TEXT = _Text()
 
 
 def output_dir() -> Decorator[Any]:
@@ -71,25 +94,24 @@ def _split_formats(
 
 def processing() -> Decorator[Any]:
     """``--processing`` and ``--deadline``: how answers are bought, and by when."""
-    how = click.option(
-        "--processing",
-        type=click.Choice(["live", "flex", "batch", "auto"]),
-        help=_(
-            "How answers are bought: live; at half the price with flex (minutes) or in batch jobs "
-            "(up to a day); or auto, the cheapest way that meets the deadline. Default: the "
-            "setting batch.processing, with a deadline auto."
+    return _together(
+        click.option(
+            "--processing",
+            type=click.Choice(["live", "flex", "batch", "auto"]),
+            help=_(
+                "How answers are bought: live; at half the price with flex (minutes) or in batch "
+                "jobs (up to a day); or auto, the cheapest way that meets the deadline. Default: "
+                "the setting batch.processing, with a deadline auto."
+            ),
+        ),
+        click.option(
+            "--deadline",
+            metavar="WHEN",
+            help=_(
+                "When the document is wanted: 09:00 (the next one), 2h, 90m, or a date and time."
+            ),
         ),
     )
-    by = click.option(
-        "--deadline",
-        metavar="WHEN",
-        help=_("When the document is wanted: 09:00 (the next one), 2h, 90m, or a date and time."),
-    )
-
-    def both(function: Callable[..., Any]) -> Callable[..., Any]:
-        return how(by(function))
-
-    return both
 
 
 def read_processing(
@@ -124,17 +146,14 @@ def trust_base_url() -> Decorator[Any]:
 
 def caching() -> Decorator[Any]:
     """``--no-cache`` and ``--refresh``: how a command uses the response cache."""
-    no_cache = click.option(
-        "--no-cache", is_flag=True, help=_("Neither look answers up nor remember them.")
+    return _together(
+        click.option(
+            "--no-cache", is_flag=True, help=_("Neither look answers up nor remember them.")
+        ),
+        click.option(
+            "--refresh", is_flag=True, help=_("Buy every answer anew and remember the new one.")
+        ),
     )
-    refresh = click.option(
-        "--refresh", is_flag=True, help=_("Buy every answer anew and remember the new one.")
-    )
-
-    def both(function: Callable[..., Any]) -> Callable[..., Any]:
-        return no_cache(refresh(function))
-
-    return both
 
 
 def allow_unpriced() -> Decorator[Any]:
@@ -144,6 +163,46 @@ def allow_unpriced() -> Decorator[Any]:
         is_flag=True,
         help=_("Make calls whose price is not known; budgets do not count them."),
     )
+
+
+class Writing(TypedDict):
+    """What :func:`writing` adds to a command, as it was given."""
+
+    processing: str | None
+    deadline: str | None
+    formats: tuple[str, ...] | None
+    output_dir: Path | None
+    quiet: bool
+    as_json: bool
+    no_cache: bool
+    refresh: bool
+    allow_unpriced: bool
+    trusted_hosts: tuple[str, ...]
+
+
+def writing() -> Decorator[Any]:
+    """The options of every command that writes documents: see :class:`Writing`."""
+    return _together(
+        processing(),
+        formats(),
+        output_dir(),
+        quiet(),
+        as_json(),
+        caching(),
+        allow_unpriced(),
+        trust_base_url(),
+    )
+
+
+def _together(*decorators: Decorator[Any]) -> Decorator[Any]:
+    """Several options as one, in the order in which help lists them."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for each in reversed(decorators):
+            function = each(function)
+        return function
+
+    return decorate
 
 
 def check_branch(from_phase: int, parent: str) -> None:
@@ -172,7 +231,7 @@ def defaults(
 
 def document() -> Decorator[Any]:
     """What kind of document is written, and from which phase on."""
-    decorators = (
+    return _together(
         click.option(
             "--type",
             "document_type",
@@ -212,10 +271,3 @@ def document() -> Decorator[Any]:
             help=_("Session to take those results from. Default: the newest on the topic."),
         ),
     )
-
-    def all_of_them(function: Callable[..., Any]) -> Callable[..., Any]:
-        for decorate in reversed(decorators):
-            function = decorate(function)
-        return function
-
-    return all_of_them

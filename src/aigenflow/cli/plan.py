@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from gettext import gettext as _
 from pathlib import Path
@@ -13,18 +12,17 @@ import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import escaped, printable, read_settings, report_error, run_async
+from aigenflow.cli.figures import Sheet, draw
+from aigenflow.core import words
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from rich.console import Console
     from rich.table import Table
 
     from aigenflow.core.models import ServedFrom
     from aigenflow.pipeline.planner import BudgetOutlook, Cliff, Plan, TaskPlan
     from aigenflow.pipeline.quotation import Quotation
-
-WIDTH_OF_A_PIPE = 200
 
 
 @click.command(
@@ -69,7 +67,7 @@ def command(
     options.check_topics(topic, topics_file, from_phase, parent)
     from aigenflow.app import App
     from aigenflow.cli.topics import make_assignment, read_topics
-    from aigenflow.cli.writing import AT_ONCE
+    from aigenflow.cli.writing import at_once
 
     settings, home = read_settings(
         output_dir=output_dir, trusted_hosts=trusted_hosts, no_cache=no_cache, keeps_books=True
@@ -86,7 +84,7 @@ def command(
                 return await app.plan(assignment, from_phase, parent)
             defaults = options.defaults(document_type, template, lang, brief)
             assignments = read_topics(topics_file, defaults, home / "templates")
-            return await app.plan_all(assignments, at_once=AT_ONCE)
+            return await app.plan_all(assignments, at_once=at_once(choice, settings))
 
     plan = run_async(work_out())
     _show(plan, as_json=as_json)
@@ -176,25 +174,17 @@ def _plain_amount(amount: Decimal) -> str:
     return f"{amount.normalize():f}"
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    return Console(markup=False, highlight=False, width=width)
-
-
 def _print_quotation(quotation: Quotation) -> None:
-    console = _console()
     for notice in quotation.plans[0].notices:
-        console.print(printable(notice))
-    console.print()
-    console.print(_table_of_documents(quotation))
-    console.print()
+        click.echo(printable(notice))
+    click.echo()
+    draw(_table_of_documents(quotation))
+    click.echo()
     if quotation.live.calls:
-        console.print(_table_of_modes(quotation))
-        console.print()
+        draw(_table_of_modes(quotation))
+        click.echo()
     for line in _remarks_on_all(quotation):
-        console.print(printable(line), soft_wrap=True)
+        click.echo(printable(line))
 
 
 def _table_of_documents(quotation: Quotation) -> Table:
@@ -239,21 +229,18 @@ def _remarks_on_all(quotation: Quotation) -> Iterator[str]:
 
 
 def _print_plan(plan: Plan) -> None:
-    console = _console()
     topic = " ".join(plan.topic.split())
-    console.print(
-        printable(f"{topic} ({plan.document_type}, {plan.template}, {plan.language})"),
-        *(printable(notice) for notice in plan.notices),
-        sep="\n",
-    )
-    console.print()
-    console.print(_table_of_tasks(plan))
-    console.print()
+    click.echo(printable(f"{topic} ({plan.document_type}, {plan.template}, {plan.language})"))
+    for notice in plan.notices:
+        click.echo(printable(notice))
+    click.echo()
+    draw(Sheet(_table_of_tasks(plan), keys=2))
+    click.echo()
     if any(task.offers for task in plan.tasks):
-        console.print(_table_of_modes(plan))
-        console.print()
+        draw(_table_of_modes(plan))
+        click.echo()
     for line in _remarks(plan):
-        console.print(printable(line), soft_wrap=True)
+        click.echo(printable(line))
 
 
 def _table(*titles: str, numbers_from: int) -> Table:
@@ -261,7 +248,11 @@ def _table(*titles: str, numbers_from: int) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="")
     for index, title in enumerate(titles):
-        table.add_column(title, justify="right" if index >= numbers_from else "left")
+        table.add_column(
+            title,
+            justify="right" if index >= numbers_from else "left",
+            overflow="ellipsis" if index else "fold",
+        )
     return table
 
 
@@ -277,7 +268,7 @@ def _table_of_tasks(plan: Plan) -> Table:
         _("Input tokens"),
         _("Output tokens"),
         _("Live"),
-        *(_mode_name(mode) for mode in discounts),
+        *(words.processing(mode) for mode in discounts),
         _("Time"),
         numbers_from=4,
     )
@@ -298,7 +289,7 @@ def _figures(task: TaskPlan, discounts: Sequence[ServedFrom]) -> list[str]:
         _range(f"{task.output_tokens:,}", f"{task.max_output_tokens:,}"),
         _range(_money(live.expected), _money(live.worst)),
         *(_money(offered[mode].expected) if mode in offered else "-" for mode in discounts),
-        _duration((task.chosen or live).expected_seconds),
+        words.duration((task.chosen or live).expected_seconds),
     ]
 
 
@@ -314,12 +305,12 @@ def _table_of_modes(plan: Plan | Quotation) -> Table:
     )
     for total in plan.totals:
         table.add_row(
-            _mode_name(total.mode),
+            words.processing(total.mode),
             str(total.calls),
             _money(total.expected),
             _money(total.worst),
-            _duration(total.expected_seconds),
-            _duration(total.worst_seconds),
+            words.duration(total.expected_seconds),
+            words.duration(total.worst_seconds),
         )
     return table
 
@@ -369,11 +360,11 @@ def _remarks_on_choice(plan: Plan) -> Iterator[str]:
     yield _("As chosen ({choice}): {calls}. Expected {cost} in {time}, at worst {most}.").format(
         choice=chosen.choice,
         calls=", ".join(
-            _("{count} {what}").format(count=count, what=_mode_name(way))
+            _("{count} {what}").format(count=count, what=words.processing(way))
             for way, count in chosen.calls.items()
         ),
         cost=_money(chosen.expected),
-        time=_duration(chosen.expected_seconds),
+        time=words.duration(chosen.expected_seconds),
         most=_money(chosen.worst),
     )
     if chosen.choice == "auto" and chosen.deadline is None:
@@ -456,23 +447,12 @@ def _has(plan: Plan, mode: str) -> bool:
     return any(total.mode == mode for total in plan.totals)
 
 
-def _mode_name(mode: str) -> str:
-    return {"live": _("Live"), "flex": _("Flex"), "batch": _("Batch")}[mode]
-
-
 def _player(task: TaskPlan) -> str:
     return f"{task.actor} · {task.model}" if task.model else task.actor.value
 
 
 def _supply(task: TaskPlan) -> str:
-    words = {
-        "kept": _("kept"),
-        "cached": _("cached"),
-        "shared": _("shared"),
-        "bought": _("to be bought"),
-        "offline": _("drafted offline"),
-    }
-    word = words[task.supply.value]
+    word = words.supply(task.supply.value)
     way = {"live": "", "flex": _("flex"), "batch": _("batch")}[task.processing]
     return f"{word} ({way})" if way else word
 
@@ -485,11 +465,3 @@ def _money(amount: Decimal | None) -> str:
     if amount is None:
         return _("unknown")
     return f"${amount:,.4f}" if amount else "$0"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return _("{count} s").format(count=round(seconds))
-    if seconds < 90 * 60:
-        return _("{count} min").format(count=round(seconds / 60))
-    return _("{count} h").format(count=round(seconds / 3600, 1))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from aigenflow.cli.console import printable
-from aigenflow.core import events
+from aigenflow.core import events, words
 from aigenflow.core.models import Backend, Route, ServedFrom
 
 if TYPE_CHECKING:
@@ -147,16 +147,9 @@ def describe(event: events.Event) -> list[str]:
                 *event.notices,
             ]
         case events.PhaseStarted():
-            names = {
-                "framing": _("framing"),
-                "research": _("research"),
-                "strategy": _("strategy"),
-                "writing": _("writing"),
-                "review": _("review"),
-            }
             return [
                 _("Phase {number} of 5: {name}").format(
-                    number=event.phase, name=names.get(event.name, event.name)
+                    number=event.phase, name=words.phase(event.name)
                 )
             ]
         case events.TaskFinished():

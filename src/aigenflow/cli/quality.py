@@ -10,6 +10,7 @@ import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import json_text, printable, read_settings
+from aigenflow.core import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +39,10 @@ _FINDINGS_SHOWN = 5
 def command(
     target: str, output_dir: Path | None, template: str, lang: str | None, as_json: bool
 ) -> int:
-    from aigenflow.app import assess_file, assess_session
     from aigenflow.core.clock import SystemClock
     from aigenflow.core.models import Language
     from aigenflow.engine.local import LocalEngine
+    from aigenflow.pipeline.finished import assess_file, assess_session
 
     settings, home = read_settings(output_dir=output_dir)
     path, clock = Path(target), SystemClock()
@@ -90,17 +91,9 @@ def _print_report(report: QualityReport) -> None:
 def _scores(report: QualityReport) -> Iterator[str]:
     from aigenflow.quality.models import WEIGHTS
 
-    names = {
-        "structure": _("Structure"),
-        "evidence": _("Evidence"),
-        "numbers": _("Numbers"),
-        "consistency": _("Consistency"),
-        "language": _("Language"),
-        "format": _("Format"),
-    }
     for group, points in report.scores.items():
         yield _("{group}: {points} of {most}").format(
-            group=names[group.value], points=f"{points:g}", most=WEIGHTS[group]
+            group=words.quality_group(group.value), points=f"{points:g}", most=WEIGHTS[group]
         )
 
 

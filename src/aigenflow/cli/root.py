@@ -48,6 +48,8 @@ def build_cli() -> click.Group:
     """The whole command line, in the language chosen before."""
     return LazyGroup(
         name="aigenflow",
+        # Only their names are read, to suggest the nearest one; get_command has the real ones.
+        commands={name: click.Command(name) for name in _COMMANDS},
         help=_(
             "Turn a topic into a business plan or an R&D proposal, written by four AI agents in "
             "five phases, at the lowest honest cost."

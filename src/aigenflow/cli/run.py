@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.console import read_settings
 
 if TYPE_CHECKING:
-    from aigenflow.app import Assignment
+    from typing import Unpack
+
     from aigenflow.cli.writing import Take
+    from aigenflow.pipeline.assignment import Assignment
 
 
 @click.command(
@@ -27,14 +28,7 @@ if TYPE_CHECKING:
     help=_("File with many topics (lines, CSV or YAML), written side by side."),
 )
 @options.document()
-@options.processing()
-@options.formats()
-@options.output_dir()
-@options.quiet()
-@options.as_json()
-@options.caching()
-@options.allow_unpriced()
-@options.trust_base_url()
+@options.writing()
 def command(
     topic: str | None,
     topics_file: Path | None,
@@ -44,37 +38,13 @@ def command(
     brief: Path | None,
     from_phase: int,
     parent: str,
-    processing: str | None,
-    deadline: str | None,
-    formats: tuple[str, ...] | None,
-    output_dir: Path | None,
-    quiet: bool,
-    as_json: bool,
-    no_cache: bool,
-    refresh: bool,
-    allow_unpriced: bool,
-    trusted_hosts: tuple[str, ...],
+    **how: Unpack[options.Writing],
 ) -> int:
     options.check_topics(topic, topics_file, from_phase, parent)
     from aigenflow.cli.topics import make_assignment, read_topics
-    from aigenflow.cli.writing import Manner, starting, write_session, write_sessions
+    from aigenflow.cli.writing import read_manner, starting, write_session, write_sessions
 
-    settings, home = read_settings(
-        output_dir=output_dir,
-        trusted_hosts=trusted_hosts,
-        no_cache=no_cache,
-        keeps_books=True,
-        formats=formats,
-    )
-    choice, wanted_by = options.read_processing(processing, deadline, settings)
-    manner = Manner(
-        refresh=refresh,
-        allow_unpriced=allow_unpriced,
-        quiet=quiet,
-        as_json=as_json,
-        processing=choice,
-        deadline=wanted_by,
-    )
+    settings, home, manner = read_manner(how)
     if topics_file is not None:
         defaults = options.defaults(document_type, template, lang, brief)
         assignments = read_topics(topics_file, defaults, home / "templates")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from aigenflow.cli import options
-from aigenflow.cli.budget import describe, looking, title
-from aigenflow.cli.console import json_text, printable
-from aigenflow.cli.figures import dollars, draw, percent, plain
+from aigenflow.cli.budget import describe, looking
+from aigenflow.cli.console import harmless, json_text, printable
+from aigenflow.cli.figures import Sheet, dollars, draw, plain
+from aigenflow.core import words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,6 @@ _COUNTS = (
 )
 _SAVINGS = ("response_cache_saving", "prompt_cache_saving", "batch_saving", "flex_saving")
 _SESSIONS_SHOWN = 20
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @click.command("stats", help=_("Show what was used, what it cost, and how much of each budget."))
@@ -50,7 +50,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
     show_default=True,
     help=_("One row for each of these."),
 )
-@click.option("--session", help=_("Only this session, with its estimate against what it cost."))
+@click.option(
+    "--session",
+    type=options.TEXT,
+    help=_("Only this session, with its estimate against what it cost."),
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -170,12 +174,6 @@ def _csv(report: Report) -> str:
     return text.getvalue()
 
 
-def harmless(text: str) -> str:
-    """Text that a spreadsheet will not take for a formula."""
-    clean = printable(text)
-    return f"'{clean}" if clean.startswith(_FORMULA_STARTS) else clean
-
-
 # For people
 
 
@@ -198,7 +196,8 @@ def _panel(name: str, report: Report, table: Table, *blocks: Iterable[str]) -> N
 
     below = ["\n".join(("", *lines)) for block in blocks if (lines := tuple(block))]
     heading = "\n".join((*_heading(report), ""))
-    draw(Panel(Group(Text(heading), table, *map(Text, below)), title=name, expand=False))
+    content = Group(Text(heading), Sheet(table), *map(Text, below))
+    draw(Panel(content, title=name, expand=False))
 
 
 def _heading(report: Report) -> Iterator[str]:
@@ -228,7 +227,7 @@ def _table(report: Report) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="", show_footer=True)
     total = report.total
-    table.add_column(_titles()[report.by.value], _("Total"), overflow="fold")
+    table.add_column(words.dimension(report.by.value), _("Total"), overflow="fold")
     for heading, footer in (
         (_("Calls"), f"{total.calls:,}"),
         (_("From cache"), f"{total.cache_hits:,}"),
@@ -247,17 +246,6 @@ def _table(report: Report) -> Table:
             _cost(row),
         )
     return table
-
-
-def _titles() -> dict[str, str]:
-    return {
-        "provider": _("Provider"),
-        "model": _("Model"),
-        "phase": _("Phase"),
-        "task": _("Task"),
-        "session": _("Session"),
-        "day": _("Day"),
-    }
 
 
 def _cost(total: Totals) -> str:
@@ -292,7 +280,7 @@ def _notes(total: Totals) -> Iterator[str]:
     saved = savings(total)
     if saved.saved and saved.saved_percent is not None:
         yield _("Saved: {amount}, {share} of the live full price").format(
-            amount=dollars(saved.saved), share=percent(saved.saved_percent)
+            amount=dollars(saved.saved), share=words.percent(saved.saved_percent)
         )
     if total.wasted:
         yield _("Wasted: {amount}").format(amount=dollars(total.wasted))
@@ -310,9 +298,9 @@ def _shares(accounts: tuple[Account, ...]) -> Iterator[str]:
         yield _("No budget is set.")
     for account in accounts:
         yield _("{kind} budget ({window}): {share} used, {spent} of {limit}").format(
-            kind=title(account.window.kind),
+            kind=words.budget(account.window.kind.value),
             window=printable(account.window.name),
-            share=percent(account.used_percent),
+            share=words.percent(account.used_percent),
             spent=dollars(account.spent),
             limit=dollars(account.window.cap),
         ) + (
@@ -357,7 +345,7 @@ def _print_savings(report: Report) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="", show_footer=True)
     total = savings(report.total)
-    table.add_column(_titles()[report.by.value], _("Total"), overflow="fold")
+    table.add_column(words.dimension(report.by.value), _("Total"), overflow="fold")
     for heading, amount in (
         (_("Live price"), total.live_price),
         (_("Saved"), total.saved),
@@ -386,19 +374,12 @@ def _savings_lines(saved: Savings, wasted: tuple[Totals, ...]) -> Iterator[str]:
         (_("Saved by prompt caching"), saved.prompt_cache),
         (_("Saved by batch"), saved.batch),
         (_("Saved by flex"), saved.flex),
-        *((_waste_name(row.key), row.wasted) for row in wasted),
+        *((words.waste(row.key), row.wasted) for row in wasted),
     ]
     if saved.saved_percent is not None:
-        yield _("Saved, of the live full price: {share}").format(share=percent(saved.saved_percent))
+        yield _("Saved, of the live full price: {share}").format(
+            share=words.percent(saved.saved_percent)
+        )
     for label, amount in figures:
         if amount:
             yield f"{label}: {dollars(amount)}"
-
-
-def _waste_name(reason: str) -> str:
-    return {
-        "retry": _("Wasted on calls that were made again"),
-        "discarded": _("Wasted on answers that could not be used"),
-        "failed_phase": _("Wasted on phases that failed"),
-        "lost": _("Wasted on calls whose answer was lost"),
-    }.get(reason, _("Wasted otherwise"))

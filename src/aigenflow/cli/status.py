@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,8 @@ import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import json_text, printable, read_settings
+from aigenflow.cli.figures import draw
+from aigenflow.core import words
 
 if TYPE_CHECKING:
     from aigenflow.engine.local import LocalEngine
@@ -67,31 +68,20 @@ def _damaged_summary(damaged: DamagedSession) -> dict[str, object]:
     }
 
 
-def _status_word(state: SessionState) -> str:
-    words = {
-        "running": _("running"),
-        "stopped": _("stopped"),
-        "interrupted": _("interrupted"),
-        "completed": _("completed"),
-    }
-    return words[state.status.value]
-
-
 def _print_table(survey: Survey) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="")
-    for title in (_("Session"), _("Status"), _("Phases"), _("Topic")):
+    for title in (_("Session"), _("Status"), _("Phases")):
         table.add_column(title, no_wrap=True)
+    table.add_column(_("Topic"), overflow="fold")
     for state in survey.readable:
         done = f"{len(state.completed_phases)}/5"
         topic = printable(" ".join(state.spec.topic.split()))[:80]
-        table.add_row(state.spec.session, _status_word(state), done, topic)
+        table.add_row(state.spec.session, words.status(state.status.value), done, topic)
     for damaged in survey.damaged:
-        table.add_row(damaged.session, _("damaged"), "", "")
-    width = None if sys.stdout.isatty() else 200
-    Console(markup=False, highlight=False, width=width).print(table)
+        table.add_row(damaged.session, words.status("damaged"), "", "")
+    draw(table)
     for damaged in survey.damaged:
         click.echo(printable(f"{damaged.message} {damaged.hint}"), err=True)
 
@@ -113,7 +103,7 @@ def _show_one(engine: LocalEngine, session: str, *, as_json: bool) -> None:
         ]
         click.echo(json_text({**_summary(state), "tasks": tasks}))
         return
-    click.echo(printable(f"{session}: {_status_word(state)}\n  {state.spec.topic}"))
+    click.echo(printable(f"{session}: {words.status(state.status.value)}\n  {state.spec.topic}"))
     for record in records:
         click.echo(
             _("  phase {phase} {task}: {who} ({model}), {count} tokens").format(

@@ -15,8 +15,8 @@ from aigenflow.cli.fleet import Fleet, database_option, opened_fleet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aigenflow.app import Assignment
     from aigenflow.engine.models import SessionSpec
+    from aigenflow.pipeline.assignment import Assignment
 
 
 @click.command("submit", help=_("Hand topics to a fleet of workers; they are written there."))

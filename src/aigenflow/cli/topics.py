@@ -14,10 +14,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from aigenflow.app import Assignment, check_topic
 from aigenflow.core.errors import AigenflowError, InputError, TemplateError
 from aigenflow.core.files import read_bounded
 from aigenflow.core.models import DocumentType, Language
+from aigenflow.pipeline.assignment import Assignment, check_topic
 from aigenflow.templates.brief import BRIEF_LIMIT_BYTES, read_brief
 from aigenflow.templates.loader import kind_of, load_outline
 

@@ -13,7 +13,14 @@ import click
 
 from aigenflow.cli import options
 from aigenflow.cli.console import printable, run_async
-from aigenflow.cli.fleet import Fleet, clearing_up, database_option, opened_fleet, status_words
+from aigenflow.cli.fleet import (
+    Fleet,
+    clearing_up,
+    database_option,
+    opened_fleet,
+    status_words,
+    tell_of_others,
+)
 from aigenflow.core.errors import AigenflowError, ConfigError, SessionInUseError
 
 if TYPE_CHECKING:
@@ -151,14 +158,8 @@ def _end_at_once() -> NoReturn:
 def _greet(fleet: Fleet, worker: str) -> None:
     version = fleet.control.version
     click.echo(_("Worker {worker}, version {version}.").format(worker=worker, version=version))
-    for other, count in fleet.control.overview().unserved.items():
-        if other != version:
-            click.echo(
-                _(
-                    "{count} sessions belong to version {other} and are left to workers of that "
-                    "version."
-                ).format(count=count, other=other)
-            )
+    unserved = fleet.control.overview().unserved
+    tell_of_others({other: count for other, count in unserved.items() if other != version})
 
 
 def _sharing(fleet: Fleet, folder: Path) -> Callable[[str], Awaitable[None]]:

@@ -14,20 +14,36 @@ from typing import TypeAlias
 
 import click
 
-from aigenflow.app import App, Assignment
+from aigenflow.app import App
 from aigenflow.batch.job_store import Job
-from aigenflow.cli.console import TerminatedError, escaped, json_text, printable, run_async
+from aigenflow.cli.console import (
+    TerminatedError,
+    escaped,
+    json_text,
+    printable,
+    read_settings,
+    run_async,
+)
+from aigenflow.cli.options import Writing, read_processing
 from aigenflow.cli.progress import PlainProgress, open_progress
 from aigenflow.core.config import Settings
 from aigenflow.core.errors import AigenflowError, UsageError
 from aigenflow.core.events import OnEvent
 from aigenflow.core.models import ProcessingChoice
 from aigenflow.engine.local import LocalSession
+from aigenflow.pipeline.assignment import Assignment
 
 Take: TypeAlias = Callable[[App], LocalSession]
 
 AT_ONCE = 20
 """How many documents are written at the same time; providers' own limits come on top."""
+
+AT_ONCE_IN_JOBS = 100
+"""The same where answers are bought in batch jobs.
+
+A document then does little but wait, and the next round would begin hours later. More would bring
+no larger discount, and each holds a file open, of which some systems allow a program only 256.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +68,30 @@ class _Outcome:
     session: LocalSession | None
     document: Path | None = None
     error: AigenflowError | None = None
+
+
+def read_manner(how: Writing) -> tuple[Settings, Path, Manner]:
+    """The settings in force, the home directory, and how documents are written.
+
+    Raises :class:`~aigenflow.core.errors.UsageError`.
+    """
+    settings, home = read_settings(
+        output_dir=how["output_dir"],
+        trusted_hosts=how["trusted_hosts"],
+        no_cache=how["no_cache"],
+        keeps_books=True,
+        formats=how["formats"],
+    )
+    choice, wanted_by = read_processing(how["processing"], how["deadline"], settings)
+    manner = Manner(
+        refresh=how["refresh"],
+        allow_unpriced=how["allow_unpriced"],
+        quiet=how["quiet"],
+        as_json=how["as_json"],
+        processing=choice,
+        deadline=wanted_by,
+    )
+    return settings, home, manner
 
 
 def write_session(settings: Settings, home: Path, take: Take, manner: Manner) -> None:
@@ -89,6 +129,12 @@ def write_sessions(
     return next((one.error.exit_code for one in outcomes if one.error is not None), 0)
 
 
+def at_once(processing: ProcessingChoice | None, settings: Settings) -> int:
+    """How many documents are written side by side, bought in that way or as the settings say."""
+    choice = processing or settings.batch.processing
+    return AT_ONCE_IN_JOBS if choice is ProcessingChoice.BATCH else AT_ONCE
+
+
 def starting(assignment: Assignment) -> Take:
     """Begins a new session."""
     return lambda app: app.start(assignment)
@@ -110,11 +156,12 @@ def _write_all(
         )
         sessions: list[LocalSession] = []
         try:
-            return run_async(_write_together(app, takes, sessions, progress))
+            side_by_side = at_once(manner.processing, settings)
+            return run_async(_write_together(app, takes, sessions, progress, side_by_side))
         except (KeyboardInterrupt, TerminatedError):
             progress.show(_("Stopped; finished tasks are kept."))
             for job in app.jobs_left:
-                progress.show(_job_hint(job))
+                progress.show(job_hint(job))
             for session in sessions:
                 if not session.is_completed:
                     progress.show(_resume_hint(session))
@@ -125,14 +172,18 @@ def _write_all(
 
 
 async def _write_together(
-    app: App, takes: Sequence[Take], sessions: list[LocalSession], progress: PlainProgress
+    app: App,
+    takes: Sequence[Take],
+    sessions: list[LocalSession],
+    progress: PlainProgress,
+    side_by_side: int,
 ) -> list[_Outcome]:
-    """Write every session, each taken when its turn comes.
+    """Write every session, each taken when its turn comes: ``side_by_side`` at the same time.
 
     All of them have ended when this does, however it ends. ``sessions`` gets those that were
     taken, for the caller to name.
     """
-    free = asyncio.Semaphore(AT_ONCE)
+    free = asyncio.Semaphore(side_by_side)
 
     async def write(take: Take) -> _Outcome:
         async with free:
@@ -189,7 +240,8 @@ def _plain(topic: str, one: _Outcome) -> dict[str, str | None]:
     }
 
 
-def _job_hint(job: Job) -> str:
+def job_hint(job: Job) -> str:
+    """That a batch job outlives this process, and what to do about it."""
     return _(
         "Batch job {job} goes on at {provider}: `aigenflow batch list` shows it, "
         "`aigenflow batch wait` collects it, and so does resuming."
@@ -197,7 +249,12 @@ def _job_hint(job: Job) -> str:
 
 
 def _resume_hint(session: LocalSession) -> str:
-    command = ["aigenflow", "resume", session.spec.session]
-    if session.folder.parent != Path("output"):
-        command += ["--output-dir", str(session.folder.parent)]
+    return resume_hint(session.spec.session, session.folder.parent)
+
+
+def resume_hint(session: str, output_dir: Path) -> str:
+    """How to go on with a session in ``output_dir``."""
+    command = ["aigenflow", "resume", session]
+    if output_dir != Path("output"):
+        command += ["--output-dir", str(output_dir)]
     return _("Go on with: {command}").format(command=shlex.join(command))

@@ -10,6 +10,7 @@ import difflib
 import errno
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from gettext import gettext as _
@@ -38,6 +39,7 @@ PROJECT_FILE = "aigenflow.yaml"
 _OUTSIDE_SETTINGS = frozenset({"HOME", "UI_LANG"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_IN_BASE_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\?#@]")
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _NOT_FOR_PROJECTS = (
     ("network", "trusted_hosts"),
     ("agents", "*", "api_key_env"),
@@ -68,6 +70,9 @@ def _checked_url(url: str) -> str:
 
 VariableName = Annotated[str, AfterValidator(_checked_name)]
 BaseUrl = Annotated[str, AfterValidator(_checked_url)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Hours = Annotated[float, Field(gt=0, le=876_000)]
+"""A century at most: the calendar has no date for what is older than the year 1."""
 
 
 class _Group(BaseModel):
@@ -137,9 +142,9 @@ class CacheSettings(_Group):
     """The response cache. ``normalize: none`` keeps apart what differs in case or spacing."""
 
     url: str = "file:"
-    ttl_hours: float = Field(default=24, gt=0)
-    ttl_hours_by_phase: dict[int, float] = Field(default_factory=dict)
-    max_size_mb: float = Field(default=500, gt=0)
+    ttl_hours: Hours = 24
+    ttl_hours_by_phase: dict[Annotated[int, Field(ge=0, le=5)], Hours] = Field(default_factory=dict)
+    max_size_mb: float = Field(default=500, gt=0, le=1e9)
     normalize: Literal["specified", "none"] = "specified"
     compression: bool = False
     encryption: bool = False
@@ -170,13 +175,13 @@ class BudgetSettings(_Group):
     budget is kept for writing and review.
     """
 
-    daily_usd: float | None = Field(default=None, ge=0)
-    weekly_usd: float | None = Field(default=None, ge=0)
-    monthly_usd: float | None = Field(default=None, ge=0)
-    session_usd: float | None = Field(default=None, ge=0)
-    phase_usd: dict[int, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    daily_usd: Dollars | None = None
+    weekly_usd: Dollars | None = None
+    monthly_usd: Dollars | None = None
+    session_usd: Dollars | None = None
+    phase_usd: dict[Annotated[int, Field(ge=1, le=5)], Dollars] = Field(default_factory=dict)
     ring_fence_percent: float = Field(default=0, ge=0, le=100)
-    thresholds: tuple[int, ...] = (50, 75, 90, 100)
+    thresholds: tuple[Annotated[int, Field(ge=1)], ...] = (50, 75, 90, 100)
     on_exceed: Literal["stop", "warn"] = "stop"
     timezone: str = "local"
 
@@ -283,7 +288,9 @@ def home_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def check_home(home: Path) -> None:
-    """Refuse a home that is something else than a folder; one that is not there yet will do.
+    """Refuse a home that is no folder, or that others can write to: its settings say where keys go.
+
+    One that is not there yet will do.
 
     Raises :class:`~aigenflow.core.errors.ConfigError`.
     """
@@ -295,6 +302,11 @@ def check_home(home: Path) -> None:
         raise _unusable_home(home, error.strerror) from error
     if not stat.S_ISDIR(mode):
         raise _unusable_home(home, os.strerror(errno.ENOTDIR))
+    if mode & _WRITABLE_BY_OTHERS and os.name == "posix":
+        raise ConfigError(
+            _("Others can write to the home directory {path}.").format(path=home),
+            hint=_("Run: chmod 700 {path}").format(path=shlex.quote(str(home))),
+        )
 
 
 def make_home(home: Path) -> None:

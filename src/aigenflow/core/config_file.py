@@ -55,8 +55,9 @@ def _edit(home: Path, key: str, change: Any) -> None:
         try:
             write_durably(path, text.getvalue().encode())
         except OSError as error:
+            problem = error.strerror or error
             raise ConfigError(
-                _("{path} cannot be written: {problem}").format(path=path, problem=error),
+                _("{path} cannot be written: {problem}").format(path=path, problem=problem),
                 hint=_("Check the disk and the permissions, or move AIGENFLOW_HOME."),
             ) from error
 

@@ -6,6 +6,7 @@ Frozen dataclasses inside, pydantic where bytes enter. Tokens are counted, money
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -48,8 +49,9 @@ class Language(StrEnum):
 
     @classmethod
     def of(cls, text: str) -> Language:
-        """The language of a topic or question: Korean where it has Hangul."""
-        return cls.KO if any("가" <= character <= "힣" for character in text) else cls.EN
+        """The language of a topic or question: Korean where it has Hangul, composed or not."""
+        composed = unicodedata.normalize("NFC", text)
+        return cls.KO if any("가" <= character <= "힣" for character in composed) else cls.EN
 
 
 FormatName = Literal["md", "html", "docx", "pdf", "hwpx"]

@@ -114,7 +114,7 @@ class Runs:
         live = self._live.get(session)
         if live is None or live.task is None:
             return False
-        live.task.cancel()
+        _stop_task(live.task)
         await asyncio.wait([live.task])
         return True
 
@@ -123,7 +123,7 @@ class Runs:
         self.unfinished = self.names()
         tasks = [live.task for live in self._live.values() if live.task is not None]
         for task in tasks:
-            task.cancel()
+            _stop_task(task)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _write(self, session: LocalSession, live: LiveRun) -> None:
@@ -147,6 +147,12 @@ class Runs:
                 live.wake()
 
 
+def _stop_task(task: asyncio.Task[None]) -> None:
+    """Cancel ``task`` once: again would break into what it settles on its way out."""
+    if not task.cancelling():
+        task.cancel()
+
+
 def _stop(session: LocalSession, message: str, hint: str) -> None:
     if not session.is_completed:
         with contextlib.suppress(AigenflowError):  # a full disk: nothing to add to that
@@ -161,14 +167,14 @@ async def watch(
 ) -> AsyncIterator[str]:
     """A page's changing part as server-sent events, whenever it looks different.
 
-    The last event is called ``ended``, unless the database goes away. ``live`` is the run to
-    listen to, if it is one of ours.
+    The last event is called ``ended``, unless the session cannot be read any more. ``live`` is the
+    run to listen to, if it is one of ours.
     """
     shown = ""
     while True:
         try:
             going_on = await goes_on()
-        except DatabaseError:  # it stays away; the page asks again by itself
+        except (DatabaseError, AigenflowError):  # the page asks again by itself
             return
         text = await draw()
         if text != shown:

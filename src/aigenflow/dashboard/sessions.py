@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +12,13 @@ from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aigenflow.app import App, Assignment
+from aigenflow.app import App
 from aigenflow.core.errors import InputError, SessionDamagedError, SessionNotFoundError
-from aigenflow.core.files import read_bounded
+from aigenflow.core.files import TEMPORARY_SUFFIX, read_bounded
 from aigenflow.dashboard.live import LiveRun, Runs
 from aigenflow.engine.models import SessionSpec, SessionState, StepRecord
 from aigenflow.engine.session_files import FINAL_FOLDER, MAX_FILE_BYTES, METADATA_FILE
+from aigenflow.pipeline.assignment import Assignment
 
 if TYPE_CHECKING:
     from aigenflow.engine.fleet_control import FleetControl
@@ -146,11 +148,9 @@ class LocalSessions:
         folder = self._app.engine.folder(name) / FINAL_FOLDER
         if not folder.is_dir():
             return {}
-        found = (each for each in sorted(folder.rglob("*")) if not each.is_symlink())
+        sizes = ((path, _size_of(path)) for path in sorted(folder.rglob("*")))
         return {
-            each.relative_to(folder).as_posix(): each.stat().st_size
-            for each in found
-            if each.is_file()
+            path.relative_to(folder).as_posix(): size for path, size in sizes if size is not None
         }
 
     def file(self, name: str, file: str) -> bytes:
@@ -179,10 +179,11 @@ class LocalSessions:
         return session.spec.session
 
     async def resume(self, name: str) -> None:
-        self._runs.begin(self._app.engine.open(name))
+        if self._runs.of(name) is None:
+            self._runs.begin(self._app.engine.open(name))
 
     async def cancel(self, name: str) -> None:
-        if not await self._runs.cancel(name):
+        if not await self._runs.cancel(name) and self.read(name).is_going_on:
             raise InputError(
                 _(
                     "Session {id} is not written by this dashboard, so it cannot be stopped here."
@@ -295,6 +296,16 @@ def _of_fleet(session: FleetSession) -> Entry:
         here=True,
         where=session.worker if status == "running" else "",
     )
+
+
+def _size_of(path: Path) -> int | None:
+    """Bytes of a file; ``None`` for what is none, is still being written, or went just now."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    is_whole = stat.S_ISREG(status.st_mode) and path.suffix != TEMPORARY_SUFFIX
+    return status.st_size if is_whole else None
 
 
 def _read(path: Path) -> bytes:

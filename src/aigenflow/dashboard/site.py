@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,10 +17,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aigenflow.app import App
+from aigenflow.core import words
 from aigenflow.core.db import DatabaseError
 from aigenflow.core.errors import (
     AigenflowError,
@@ -47,7 +50,10 @@ THEME_COOKIE, LANGUAGE_COOKIE = "aigenflow-theme", "aigenflow-language"
 
 @dataclass(slots=True, kw_only=True)
 class Site:
-    """What every page has at hand. ``notices`` concern the whole program."""
+    """What every page has at hand. ``notices`` concern the whole program.
+
+    ``orders`` are the runs that forms have ordered, each by the number of its quotation.
+    """
 
     app: App
     access: Access
@@ -55,6 +61,7 @@ class Site:
     notices: Sequence[str] = ()
     control: FleetControl | None = None
     sessions: Sessions = field(init=False)
+    orders: dict[str, asyncio.Task[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._zone = zone_named(self.app.settings.budget.timezone)
@@ -88,17 +95,21 @@ class Site:
         frame = {
             "path": request.url.path,
             "back": _way_back(request),
-            "language": spoken(),
+            "language": self.language_of(request),
             "theme": theme if theme in THEMES else "auto",
             "notices": self.notices,
             "refresh_s": _refresh_of(request),
-            "shared": self.sessions.shared,
         }
-        return HTMLResponse(self.draw(template, **frame, **view), status)
+        return HTMLResponse(self.draw(request, template, **frame, **view), status)
 
-    def draw(self, template: str, **view: object) -> str:
-        """A page, or a part of one."""
-        return self._templates.get_template(f"{template}.html.j2").render(view)
+    def draw(self, request: Request, template: str, **view: object) -> str:
+        """A page, or a part of one, in the language of whoever asked for it."""
+        before = spoken()
+        speak(self.language_of(request))
+        try:
+            return self._templates.get_template(f"{template}.html.j2").render(view)
+        finally:
+            speak(before)
 
 
 def site_of(request: Request) -> Site:
@@ -131,26 +142,24 @@ def _environment(site: Site) -> Environment:
     environment.globals |= {
         "_": _,
         "w": wording,
+        "words": words,
         "fig": figures,
         "steps_of": steps_of,
         "when": site.when,
         "form_token": site.access.form,
-        "themes": THEMES,
     }
     environment.filters |= {
         "money": wording.money,
         "count": wording.count,
-        "percent": wording.percent,
+        "percent": words.percent,
         "size": wording.size,
         "address": lambda text: quote(text, safe=""),
     }
     return environment
 
 
-def build_site(site: Site) -> ASGIApp:
-    """The site behind its guard."""
-    from starlette.routing import BaseRoute, Mount, Route
-
+def _routes() -> Sequence[BaseRoute]:
+    """Every address, and what answers there."""
     from aigenflow.dashboard.pages import cache, cost, entrance, plan, run, runs, task
 
     def get(path: str, handler: Handler) -> Route:
@@ -159,7 +168,7 @@ def build_site(site: Site) -> ASGIApp:
     def post(path: str, handler: Any) -> Route:
         return Route(path, _in_language(with_form(handler)), methods=["POST"])
 
-    routes: list[BaseRoute] = [
+    return [
         get("/", runs.show),
         get("/events", runs.follow),
         post("/runs", plan.start),
@@ -183,8 +192,14 @@ def build_site(site: Site) -> ASGIApp:
         post("/preferences", entrance.prefer),
         Mount("/static", StaticFiles(directory=_HERE / "static")),
     ]
+
+
+def build_site(site: Site) -> ASGIApp:
+    """The site behind its guard."""
+    from aigenflow.dashboard.pages import entrance
+
     application = Starlette(
-        routes=routes,
+        routes=_routes(),
         exception_handlers={
             AigenflowError: _show_error,
             DatabaseError: _show_database_error,

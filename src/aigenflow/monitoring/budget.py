@@ -130,7 +130,7 @@ def due_alerts(
     return tuple(
         Alert(threshold=threshold, account=account)
         for account in accounts
-        for threshold in sorted(thresholds)
+        for threshold in sorted(set(thresholds))
         if account.spent > 0
         and account.used_percent >= threshold
         and (account.window.kind, account.window.name, threshold) not in told

@@ -142,13 +142,6 @@ def worst_case(
     )
 
 
-def next_cliff(input_tokens: int, rates: Rates) -> int | None:
-    """The next number of input tokens above which every token of the call costs more."""
-    return next(
-        (t.above_input_tokens for t in rates.tiers if input_tokens <= t.above_input_tokens), None
-    )
-
-
 def _expected_input(bytes_sent: int, calibration: Calibration | None) -> int:
     if calibration is None or calibration.calls < _CALLS_TO_TRUST or not calibration.bytes_sent:
         return math.ceil(bytes_sent / BYTES_PER_TOKEN)

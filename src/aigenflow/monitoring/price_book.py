@@ -15,7 +15,6 @@ none until the user writes one down.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -29,6 +28,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aigenflow.core.errors import ConfigError
+from aigenflow.core.hosts import is_loopback
 from aigenflow.core.models import AgentType, Backend, ServedFrom
 from aigenflow.core.yaml import parse_yaml, read_yaml
 from aigenflow.monitoring.models import ZERO, Rates, RateSource, TokenRates
@@ -181,7 +181,8 @@ class PriceBook:
         mode: ServedFrom,
         base_url: str | None,
     ) -> Rates | None:
-        if backend is Backend.OFFLINE or (backend is Backend.COMPATIBLE and is_loopback(base_url)):
+        is_ours = is_loopback(urlsplit(base_url or "").hostname or "")
+        if backend is Backend.OFFLINE or (backend is Backend.COMPATIBLE and is_ours):
             return _free(model, mode)
         if row := self.user.model(model, at.date()):
             return _model_rates(row, mode, RateSource.USER)
@@ -209,17 +210,6 @@ def unknown_price(model: str) -> ConfigError:
             "or allow it with --allow-unpriced: budgets then do not count it."
         ),
     )
-
-
-def is_loopback(base_url: str | None) -> bool:
-    """Whether an address names this machine: ``localhost`` or a loopback address, literally."""
-    host = urlsplit(base_url or "").hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _table(data: Any, name: str) -> PriceTable:

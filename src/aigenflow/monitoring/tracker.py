@@ -398,7 +398,7 @@ def _reading() -> Iterator[None]:
     except DatabaseError as error:
         raise ConfigError(
             _("The usage ledger cannot be read: {problem}").format(problem=error),
-            hint=_("Check the ledger's address, and that you may read and write it."),
+            hint=_("Check the ledger's address, its permissions, and that the disk has room."),
         ) from error
 
 

@@ -25,6 +25,7 @@ from aigenflow.monitoring.models import Dimension, Totals
 SORTS = ("created", "size", "cost")
 MOST_ENTRIES = 50
 AGES_DAYS = (1, 7, 30)
+MOST_DAYS = 36_500
 DAYS_SHOWN = 30
 
 
@@ -110,6 +111,8 @@ def _filter(chosen: Mapping[str, str]) -> EntryFilter:
     """Raises :class:`~aigenflow.core.errors.InputError` for a number that is none."""
     try:
         days = int(chosen["older_than_days"] or 0)
+        if not 0 <= days <= MOST_DAYS:
+            raise ValueError(days)
         return EntryFilter(
             provider=chosen["provider"] or None,
             phase=int(chosen["phase"]) if chosen["phase"] else None,
@@ -117,7 +120,7 @@ def _filter(chosen: Mapping[str, str]) -> EntryFilter:
             expired=True if chosen["expired"] else None,
             older_than=timedelta(days=days) if days else None,
         )
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise InputError(
             _("The choice of entries cannot be read."), hint=_("Load the page again.")
         ) from error

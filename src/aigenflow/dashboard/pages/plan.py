@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from gettext import gettext as _
 from http import HTTPStatus
@@ -10,30 +11,31 @@ from urllib.parse import quote as quoted
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from aigenflow.app import Assignment, check_topic
 from aigenflow.core.clock import SystemClock
 from aigenflow.core.errors import AigenflowError, InputError
 from aigenflow.core.language import spoken
 from aigenflow.core.models import DocumentType, Language, ProcessingChoice
 from aigenflow.dashboard.forms import Form
+from aigenflow.dashboard.security import new_token
 from aigenflow.dashboard.site import Site, site_of
 from aigenflow.monitoring.zones import zone_named
+from aigenflow.pipeline.assignment import Assignment, check_topic
 from aigenflow.pipeline.planner import Plan
 from aigenflow.pipeline.scheduling import parse_deadline
 from aigenflow.templates.brief import read_brief
 
 FIELDS = ("topic", "template", "language", "processing", "deadline", "brief")
-_DEFAULTS = {"template": "default", "processing": "live"}
 
 
 async def show(request: Request) -> Response:
     """The empty form."""
-    return _page(request, _filled({}))
+    return _page(request, _filled(site_of(request), {}))
 
 
 async def quote(request: Request, form: Form) -> Response:
     """The form again, with what the run would cost. Nothing is bought."""
-    filled, site = _filled(form), site_of(request)
+    site = site_of(request)
+    filled = _filled(site, form)
     try:
         plan = await site.app.plan(_assignment(site, filled))
     except AigenflowError as error:
@@ -42,13 +44,23 @@ async def quote(request: Request, form: Form) -> Response:
 
 
 async def start(request: Request, form: Form) -> Response:
-    """Begin the run."""
-    filled, site = _filled(form), site_of(request)
+    """Begin the run; once, however often the form of a quotation is sent."""
+    site = site_of(request)
+    filled, order = _filled(site, form), form.get("order") or new_token()
     try:
-        session = await site.sessions.start(_assignment(site, filled))
+        session = await _begin(site, order, filled)
     except AigenflowError as error:
         return _page(request, filled, error=error, code=HTTPStatus.BAD_REQUEST)
     return RedirectResponse(f"/runs/{quoted(session, safe='')}", HTTPStatus.SEE_OTHER)
+
+
+def _begin(site: Site, order: str, filled: Mapping[str, str]) -> asyncio.Task[str]:
+    """The start of a run; that of an earlier form of the same order, unless it failed."""
+    known = site.orders.get(order)
+    if known is None or (known.done() and known.exception()):
+        beginning = site.sessions.start(_assignment(site, filled))
+        known = site.orders[order] = asyncio.ensure_future(beginning)
+    return known
 
 
 def _page(
@@ -65,6 +77,7 @@ def _page(
         code,
         filled=filled,
         plan=plan,
+        order=new_token(),
         error=error,
         templates=site.app.templates(Language(spoken())),
         types=[each.value for each in DocumentType],
@@ -72,15 +85,17 @@ def _page(
     )
 
 
-def _filled(form: Mapping[str, str]) -> dict[str, str]:
-    return {name: form.get(name, _DEFAULTS.get(name, "")) for name in FIELDS}
+def _filled(site: Site, form: Mapping[str, str]) -> dict[str, str]:
+    """The form's fields; those that it lacks as the settings have them."""
+    usual = {"template": "default", "processing": site.app.settings.batch.processing.value}
+    return {name: form.get(name, usual.get(name, "")) for name in FIELDS}
 
 
 def _assignment(site: Site, filled: Mapping[str, str]) -> Assignment:
     """What the form asks for. Raises :class:`~aigenflow.core.errors.UsageError`."""
     topic = check_topic(filled["topic"])
     try:
-        language = Language(filled["language"] or _language_of(topic))
+        language = Language(filled["language"] or Language.of(topic))
         known = site.app.templates(language)
         template = next(each for each in known if each.name == filled["template"])
         processing = ProcessingChoice(filled["processing"])
@@ -100,8 +115,3 @@ def _assignment(site: Site, filled: Mapping[str, str]) -> Assignment:
         processing=processing,
         deadline=parse_deadline(deadline, clock.now(), zone) if deadline else None,
     )
-
-
-def _language_of(topic: str) -> Language:
-    """Korean where there is a Hangul syllable in it."""
-    return Language.KO if any("가" <= each <= "힣" for each in topic) else Language.EN

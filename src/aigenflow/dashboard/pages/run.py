@@ -122,7 +122,7 @@ async def follow(request: Request) -> Response:
         return progress.entry.is_going_on
 
     async def draw() -> str:
-        return site.draw("_run", view=progress, thresholds=books.thresholds(site.app))
+        return site.draw(request, "_run", view=progress, thresholds=books.thresholds(site.app))
 
     events = watch(draw, lambda: site.sessions.live(name), goes_on)
     return StreamingResponse(events, media_type="text/event-stream")

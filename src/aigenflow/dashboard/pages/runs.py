@@ -72,7 +72,7 @@ async def follow(request: Request) -> Response:
 
     async def draw() -> str:
         assert page is not None
-        return site.draw("_runs", view=page, thresholds=books.thresholds(site.app))
+        return site.draw(request, "_runs", view=page, thresholds=books.thresholds(site.app))
 
     async def goes_on() -> bool:
         nonlocal page

@@ -15,6 +15,13 @@ document.addEventListener("ended", async (event) => {
   }
 });
 
+// A stream that is refused will be again: the page itself says why (another dashboard listens here
+// now, the session is gone).
+document.addEventListener("htmx:sse:error", (event) => {
+  const { status } = event.detail;
+  if (status >= 400 && status < 500 && !isLeaving) location.reload();
+});
+
 // Progress is told to screen readers in one line, and only when that line changes.
 const announce = document.getElementById("announce");
 document.addEventListener("htmx:sse:after:message", () => {
