@@ -28,8 +28,9 @@ from savings import (
     settings_for,
 )
 
-from aigenflow.app import App, Assignment
+from aigenflow.app import App
 from aigenflow.core.models import Language, ProcessingChoice
+from aigenflow.pipeline.assignment import Assignment
 from aigenflow.testing.process import WireServerProcess
 
 DOCUMENTS = (

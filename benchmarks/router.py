@@ -5,7 +5,9 @@
 ``bare SDK``: ``AsyncOpenAI.responses.create`` with the aiohttp transport. ``router``: the same
 question through the whole program as ``aigenflow ask`` sends it: key, cache miss, lease,
 reservation from a budget, queue, limits, retries, the same SDK call, settlement, ledger row, entry.
-``cached``: the same questions once more, each a hit with its row in the ledger.
+``cached``: the same questions once more, each a hit with its row in the ledger. ``new file``: one
+file made and removed again in the same folder, of which a miss makes two (its lease and its entry):
+what that costs belongs to the file system, and to what was deleted there in the last minutes.
 
 CPU is that of the process with all its threads (the ledger commits in one), without the server,
 which is a process of its own and answers at once. The subjects take turns of ``--calls`` calls;
@@ -83,10 +85,10 @@ async def ask_all(ask: Ask, prompts: Sequence[str], at_once: int) -> Cost:
 
 
 class Subjects:
-    """The three ways to ask, over connections that are open."""
+    """The ways to ask, over connections that are open, and a file beside them."""
 
-    def __init__(self, app: App, client: AsyncOpenAI) -> None:
-        self._app, self._client = app, client
+    def __init__(self, app: App, client: AsyncOpenAI, folder: Path) -> None:
+        self._app, self._client, self._folder = app, client, folder
         self._numbers = itertools.count()
 
     def prompts(self, calls: int) -> list[str]:
@@ -101,17 +103,23 @@ class Subjects:
     async def router(self, prompt: str) -> object:
         return await self._app.ask(request(prompt))
 
+    async def new_file(self, prompt: str) -> None:
+        path = self._folder / f"{prompt}txt"
+        path.touch()
+        path.unlink()
+
 
 async def take_turns(
     subjects: Subjects, calls: int, rounds: int, at_once: int
 ) -> dict[str, list[Cost]]:
-    taken: dict[str, list[Cost]] = {"bare SDK": [], "router": [], "cached": []}
+    taken: dict[str, list[Cost]] = {"bare SDK": [], "router": [], "cached": [], "new file": []}
     for number in range(rounds + 1):
         asked = subjects.prompts(calls)
         costs = {
             "bare SDK": await ask_all(subjects.bare, asked, at_once),
             "router": await ask_all(subjects.router, asked, at_once),
             "cached": await ask_all(subjects.router, asked, at_once),
+            "new file": await ask_all(subjects.new_file, asked, at_once),
         }
         if number:  # the first one warms up
             for name, cost in costs.items():
@@ -147,7 +155,7 @@ async def measure(url: str, calls: int, rounds: int, profile: cProfile.Profile |
                 http_client=DefaultAioHttpClient(),
             )
         )
-        subjects = Subjects(app, client)
+        subjects = Subjects(app, client, Path(folder))
         if profile is not None:
             await ask_all(subjects.router, subjects.prompts(calls), 64)
             profile.enable()

@@ -42,7 +42,7 @@ from genai_prices import Usage, calc_price
 from pydantic import BaseModel, ConfigDict
 from targets import at_least
 
-from aigenflow.app import App, Assignment
+from aigenflow.app import App
 from aigenflow.core.config import (
     AgentsSettings,
     CacheSettings,
@@ -52,6 +52,7 @@ from aigenflow.core.config import (
 )
 from aigenflow.core.models import AgentType, DocumentType, Json, Language, ProcessingChoice
 from aigenflow.core.yaml import read_yaml
+from aigenflow.pipeline.assignment import Assignment
 from aigenflow.testing.bill import BillLine
 from aigenflow.testing.process import WireServerProcess
 
