@@ -17,6 +17,7 @@ import pytest
 
 from aigenflow.testing.bill import BillLine
 from tests.support.bill import ledger_rows, nano, price_of
+from tests.support.forked import ForkedProgram
 from tests.support.program import Program, Wire, through_one_sdk
 
 TOPIC = "Subscription meal kits for people with diabetes"
@@ -45,6 +46,12 @@ def at(backend: str, program: Program, wire: Wire) -> Program:
         }
     )
     return program
+
+
+@pytest.fixture
+def offline(offline: Program) -> Program:
+    """For many trials, a program that need not be loaded anew each time."""
+    return offline if TRIALS == 1 else ForkedProgram(offline.folder, offline.environ)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -453,9 +460,20 @@ def dying(*_arguments, **_named):
     os.kill(os.getpid(), signal.SIGKILL)
 
 {owner}.{method} = dying
-from aigenflow.main import main
-main()
 """
+
+
+def run_until(script: str, program: Program, *arguments: str) -> int:
+    """Run the program with what ``script`` does to it; how it ended."""
+    if isinstance(program, ForkedProgram):
+        return program.cut(lambda: exec(script, {}), *arguments).returncode
+    return subprocess.run(
+        [sys.executable, "-c", f"{script}\nfrom aigenflow.main import main\nmain()", *arguments],
+        cwd=program.folder,
+        env=program.environ,
+        capture_output=True,
+        timeout=60,
+    ).returncode
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
@@ -478,14 +496,7 @@ def test_killed_while_collecting_and_settling_the_books_are_right(
     wire.script(**jobs())
     arguments = ("run", "--topic", TOPIC, "--processing", "batch")
     script = DYING.format(owner=owner, method=method)
-    died = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=at_openai.folder,
-        env=at_openai.environ,
-        capture_output=True,
-        timeout=60,
-    )
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert run_until(script, at_openai, *arguments) == -signal.SIGKILL
     done = at_openai("resume", at_openai.session().name)
     assert done.returncode == 0, done.stderr
     assert served(at_openai)["charts"] == "batch"
