@@ -46,9 +46,10 @@ test-postgres: $(READY) ## Run the tests of stores, ledger, jobs and fleet on a 
 	tests/with_postgres.sh $(BIN)/pytest -q tests/e2e/test_fleet.py
 
 .PHONY: test-long
-test-long: $(READY) $(SYSTEM) ## Run the crash, concurrency and money tests at full length (an hour)
+test-long: $(READY) $(SYSTEM) ## Run the crash, concurrency and money tests at full length (two hours)
 	AIGENFLOW_TEST_PAIRS=10000 AIGENFLOW_TEST_CALLS=10000 AIGENFLOW_TEST_HAMMER_STEPS=10000 AIGENFLOW_TEST_CRASH_TRIALS=1000 \
 		$(BIN)/pytest -q --timeout 1800 tests/cache tests/monitoring
+	AIGENFLOW_TEST_CRASH_TRIALS=50 $(BIN)/pytest -q --timeout 300 tests/e2e/test_batch_jobs.py -k killed
 
 .PHONY: test-soak
 test-soak: $(READY) ## Write 2,000 documents while one call in five goes wrong (an hour)
@@ -100,6 +101,10 @@ wheel: $(READY) ## Build the wheel and use it in a clean environment
 	rm -rf dist
 	$(BIN)/python -m build --quiet --no-isolation --wheel
 	$(BIN)/python tests/wheel.py dist/*.whl
+
+.PHONY: extras
+extras: wheel ## Say how large each extra is, installed from the wheel
+	$(BIN)/python tests/wheel.py dist/*.whl --extras
 
 .PHONY: sbom
 sbom: $(READY) ## Write the bill of materials: every package with its hashes, as CycloneDX

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code.
 
     0 done; 1 a bug, or an output that cannot be written; 2 wrong use or configuration; 3 over
-    budget; 4 a provider failed; 5 stopped, can be resumed; 6 the session's folder; 130 interrupted
-    by Ctrl-C; 143 terminated.
+    budget; 4 a provider failed; 5 stopped, can be resumed; 6 the session's folder; 7 a gate of the
+    quality report failed; 8 one could not be verified; 130 interrupted by Ctrl-C; 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     _collect_seldom()

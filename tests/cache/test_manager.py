@@ -520,6 +520,30 @@ async def test_remote_stores_do_not_stop_the_loop() -> None:
     assert threading.main_thread() not in storage.threads
 
 
+@pytest.mark.parametrize(("remote", "bought"), [(True, 2), (False, 3)])
+async def test_a_server_that_was_away_is_used_again(
+    clock: SetClock, monkeypatch: pytest.MonkeyPatch, remote: bool, bought: int
+) -> None:
+    """After a minute a store on another machine is tried once more; a disk that failed is not."""
+    storage = MemoryStorage()
+    storage.remote = remote
+    cache = CacheManager(storage, clock=clock)
+    shop = Shop()
+    with monkeypatch.context() as away:
+
+        def fail(name: str, used_ns: int) -> None:
+            raise StorageError("the server is away")
+
+        away.setattr(storage, "get", fail)
+        await cache.get_or_buy(REQUEST, ROUTE, shop)
+    clock.advance(59)
+    assert storage.usage().entries == 0
+    clock.advance(1)
+    for _ in range(2):
+        await cache.get_or_buy(REQUEST, ROUTE, shop)
+    assert shop.sold == bought
+
+
 async def test_a_lease_is_kept_alive_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the purchase lasts the lease is renewed; afterwards it is released."""
     monkeypatch.setattr("aigenflow.cache.manager._HEARTBEAT_S", 0.001)

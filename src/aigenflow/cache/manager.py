@@ -80,6 +80,8 @@ _HEARTBEAT_S: Final = LEASE_S / 5
 _FIRST_POLL_S: Final = 0.02
 _SLOWEST_POLL_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 3600.0
+_AWAY_S: Final = 60.0
+"""A store on another machine that could not be used is tried again after so long."""
 _COMPARED: Final = 200
 _FAULTS: Final = (OSError, StorageError)
 
@@ -116,6 +118,7 @@ class CacheManager:
         self._flights: SingleFlight[CachedAnswer] = SingleFlight()
         self._can_read = self._can_write = self._can_count = True
         self._has_warned = False
+        self._back_at = 0.0
         self._last_use_ns = 0
         self._hits = self._misses = self._hit_ns = 0
         self._flushed_at = self._looked_up_at = self._clock.monotonic()
@@ -285,6 +288,7 @@ class CacheManager:
         )
 
     def _look_up(self, identity: Identity, phase: int) -> CachedAnswer | None:
+        self._come_back()
         if not self._can_read:
             return None
         started, now = self._clock.monotonic(), self._clock.now()
@@ -356,6 +360,7 @@ class CacheManager:
 
     def _step_aside(self, error: Exception, *, reading: bool = False) -> None:
         self._can_write = False
+        self._back_at = self._clock.monotonic() + _AWAY_S
         if reading:
             self._can_read = False
         if not self._has_warned:
@@ -365,6 +370,12 @@ class CacheManager:
                     reason=getattr(error, "strerror", None) or error
                 )
             )
+
+    def _come_back(self) -> None:
+        """A server that was away may be there again; a disk that failed is not asked twice."""
+        is_away = not self._can_write and self._storage.remote
+        if is_away and self._clock.monotonic() >= self._back_at:
+            self._can_read = self._can_write = True
 
     def _next_use_ns(self, now: datetime) -> int:
         """Later than any use before, so that the order of use is kept by any clock."""
