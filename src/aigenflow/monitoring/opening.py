@@ -7,14 +7,17 @@ from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from aigenflow.core.clock import Clock
 from aigenflow.core.config import BudgetSettings, Settings
 from aigenflow.core.files import ensure_directory
 from aigenflow.monitoring.models import BudgetLimits, OnExceed
-from aigenflow.monitoring.price_book import PriceBook
 from aigenflow.monitoring.tracker import TokenTracker
 from aigenflow.monitoring.zones import zone_named
+
+if TYPE_CHECKING:
+    from aigenflow.monitoring.price_book import PriceBook
 
 LEDGER_FILE = "ledger.db"
 PRICES_FILE = "pricing.yaml"
@@ -59,6 +62,9 @@ def open_prices(home: Path) -> PriceBook:
 
     Raises :class:`~aigenflow.core.errors.ConfigError` naming the row that is wrong.
     """
+    # Here, because who only reads the ledger needs no prices.
+    from aigenflow.monitoring.price_book import PriceBook
+
     return PriceBook.load(home / PRICES_FILE)
 
 

@@ -49,7 +49,6 @@ from aigenflow.monitoring.models import (
     Waste,
 )
 from aigenflow.monitoring.owners import current_owner, state_of
-from aigenflow.monitoring.price_book import unknown_price
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -216,6 +215,9 @@ class TokenTracker:
     ) -> Operation[Reservation]:
         """:meth:`reserve`, still to be committed."""
         if estimate.worst is None and not allow_unpriced:
+            # Here, because who only reads the ledger needs no prices.
+            from aigenflow.monitoring.price_book import unknown_price
+
             raise unknown_price(purpose.model or purpose.provider)
         now = self._clock.now()
         row = ledger.ReservationRow(
