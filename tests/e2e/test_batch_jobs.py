@@ -66,6 +66,17 @@ def at_openai(offline: Program, wire: Wire) -> Program:
     return at("openai", offline, wire)
 
 
+CREATES = ("/batches", ":batchGenerateContent")
+
+
+def created(wire: Wire) -> int:
+    """How many jobs providers were asked to make, whether or not they told."""
+    return sum(
+        one["method"] == "POST" and one["path"].partition("?")[0].endswith(CREATES)
+        for one in wire.requests()
+    )
+
+
 def jobs(**action: Any) -> dict[str, Any]:
     """The script of a server whose jobs behave like this; without anything they end at once."""
     return {"jobs": [{"action": {"polls": 0, **action}}]}
@@ -160,7 +171,7 @@ POINTS: dict[str, tuple[dict[str, Any], Callable[[Program, Wire], bool]]] = {
 def test_killed_at_any_point_of_a_job_nothing_is_bought_twice(
     at_provider: Program, wire: Wire, point: str, trial: int
 ) -> None:
-    """kill -9, another day, resume: the job is found again, and the bill has every item once."""
+    """kill -9, another day, resume: the job is found again and not made twice, nor billed twice."""
     action, is_reached = POINTS[point]
     wire.script(jobs=[{"match": {"times": 1}, "action": {"polls": 0, **action}}, *jobs()["jobs"]])
     process = at_provider.start("run", "--topic", TOPIC, "--processing", "batch")
@@ -177,6 +188,7 @@ def test_killed_at_any_point_of_a_job_nothing_is_bought_twice(
     done = at_provider("resume", session)
     assert done.returncode == 0, done.stderr
     assert served(at_provider)["charts"] == ("live" if is_cancelled else "batch")
+    assert created(wire) == 1
     bill = wire.billed()
     assert [line["tier"] for line in bill].count("batch") == (0 if is_cancelled else 1)
     live = Counter(line["body_sha256"] for line in bill if line["tier"] != "batch")

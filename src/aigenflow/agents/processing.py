@@ -39,7 +39,6 @@ A few answers long: a run that is refused once loses no call with each of its ta
 to half the price before long.
 """
 
-
 _FlexPlace: TypeAlias = tuple[Backend, str | None, str]
 """A model at an address: what has room at the flex rate, or has none."""
 

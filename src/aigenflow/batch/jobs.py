@@ -226,8 +226,7 @@ class _Work:
 class JobDesk:
     """Buys answers in providers' batch jobs, across processes and days. One event loop only.
 
-    ``linger_s`` is how long a request waits for
-    others to share its job.
+    ``linger_s`` is how long a request waits for others to share its job.
     """
 
     def __init__(
