@@ -5,7 +5,8 @@ READY := .venv/.ready
 SYSTEM := .venv/.system
 CATALOGUE := src/aigenflow/locale/ko/LC_MESSAGES/messages.po
 TOPIC ?= Subscription meal kits for people with diabetes
-WORKERS ?= auto
+# Tests of the program as a process wait more than they compute.
+WORKERS ?= $(shell expr 2 \* $$(nproc))
 COOLDOWN ?= 7 days
 
 .PHONY: help
